@@ -1,0 +1,1 @@
+"""Measurements: what training costs, counted in the same way for everybody."""

@@ -1,0 +1,225 @@
+"""Data sets by name or path, checked and split once: everything above sees the same samples in the same order."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgelearn.data import files
+from edgelearn.data.files import Array
+from edgelearn.errors import ConfigError
+from edgelearn.ir import rng
+from edgelearn.tomlfile import nearest
+
+DIGITS_TRAIN = 1400  # in file order; the other 397 are the test set
+MAX_CLASSES = 0xFFFF
+_VALIDATION = 0x4FFF  # a random stream that no epoch's shuffle uses
+_IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+Parts = tuple[Array, Array, Array, Array]  # x_train, y_train, x_test, y_test
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples with labels 0..classes-1; images have values in [0, 1]."""
+
+    name: str
+    x_train: NDArray[np.float32]  # (N, *shape)
+    y_train: NDArray[np.int64]  # (N,)
+    x_test: NDArray[np.float32]
+    y_test: NDArray[np.int64]
+    classes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return self.x_train.shape[1:]
+
+    def shaped(self, shape: tuple[int, ...], classes: int) -> Dataset:
+        """The same data for a network with input ``shape`` and ``classes`` outputs.
+
+        Raises:
+            ConfigError: a sample has another number of values, or a label is too large.
+        """
+        if math.prod(shape) != math.prod(self.shape):
+            have, want = list(self.shape), list(shape)
+            problem = f"A sample of '{self.name}' has shape {have}, the model takes {want}."
+            raise ConfigError(problem, f"Set input = {have}.")
+        if self.classes > classes:
+            problem = f"'{self.name}' has labels up to {self.classes - 1}, the model {classes} classes."
+            raise ConfigError(problem, f"Set classes = {self.classes}.")
+        x_train, x_test = (x.reshape(len(x), *shape) for x in (self.x_train, self.x_test))
+        return replace(self, x_train=x_train, x_test=x_test, classes=classes)
+
+
+def load(name_or_path: str, root: str | Path | None = None) -> Dataset:
+    """A known set by name, or any .npz, .csv or folder of IDX files by path.
+
+    Args:
+        root: folder of the sets that are not shipped; EDGELEARN_DATA where None.
+
+    Raises:
+        ConfigError: not found, damaged, or with values that no network can learn from.
+    """
+    place = root or os.environ.get("EDGELEARN_DATA")
+    if name_or_path in _NAMED:
+        return _checked(name_or_path, _NAMED[name_or_path](Path(place).expanduser() if place else None), 10)
+    path = Path(name_or_path).expanduser()
+    if not path.exists():
+        hint = nearest(name_or_path, NAMES, f"Give a .npz or .csv file, or one of: {', '.join(NAMES)}.")
+        raise ConfigError(f"There is no data set '{name_or_path}'.", hint)
+    return _checked(path.name, _from_path(path), None)
+
+
+def validation_split(dataset: Dataset, fraction: float = 0.1, seed: int = 0) -> Dataset:
+    """Splits the training set in two, for choosing rates: the held-out ``fraction`` becomes the test set.
+
+    The real test set is not in the result, so that nothing can be chosen by it.
+
+    Raises:
+        ConfigError: one of the parts would be empty.
+    """
+    n = len(dataset.y_train)
+    held = round(n * fraction)
+    if not 0 < held < n:
+        raise ConfigError(f"{fraction} of {n} samples leaves nothing to train or nothing to test.", "Choose 0.1, say.")
+    order = np.argsort(rng.raw_bits(seed, _VALIDATION, n), kind="stable")
+    train, test = np.sort(order[held:]), np.sort(order[:held])
+    x, y = dataset.x_train, dataset.y_train
+    return Dataset(f"{dataset.name}/validation", x[train], y[train], x[test], y[test], dataset.classes)
+
+
+def _digits(root: Path | None) -> Parts:
+    arrays = files.read_npz(Path(__file__).with_name("digits.npz"))
+    x, y, n = arrays["x"].astype(np.float32) / 16, arrays["y"], DIGITS_TRAIN
+    return x[:n], y[:n], x[n:], y[n:]
+
+
+def _mnist(root: Path | None) -> Parts:
+    return _idx(_folder("mnist", root, ("mnist", "MNIST/raw"), _IDX[0]))
+
+
+def _fashion(root: Path | None) -> Parts:
+    return _idx(_folder("fashion-mnist", root, ("fashion-mnist", "FashionMNIST/raw"), _IDX[0]))
+
+
+def _cifar10(root: Path | None) -> Parts:
+    names = ("cifar10", "cifar-10-batches-bin")
+    for place in [root / sub for sub in (*names, ".")] if root else []:
+        if (place / "cifar10.npz").is_file():
+            return _npz(place / "cifar10.npz")
+    folder = _folder("cifar10", root, names, "data_batch_1.bin")
+    batches = [files.read_cifar(folder / f"data_batch_{i}.bin") for i in range(1, 6)]
+    x_test, y_test = files.read_cifar(folder / "test_batch.bin")
+    return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches]), x_test, y_test
+
+
+_NAMED: dict[str, Callable[[Path | None], Parts]] = {
+    "digits": _digits,
+    "mnist": _mnist,
+    "fashion-mnist": _fashion,
+    "cifar10": _cifar10,
+}
+NAMES = tuple(_NAMED)
+
+
+def _folder(name: str, root: Path | None, below: tuple[str, ...], file: str) -> Path:
+    """The folder that holds ``file``: below the root, or the root itself."""
+    hint = f"Set EDGELEARN_DATA to the folder that holds {name}/{file}, or give it with --data."
+    if root is None:
+        raise ConfigError(f"'{name}' does not come with edgelearn.", hint)
+    # MNIST and Fashion-MNIST have the same file names: a root without a folder for each must say which it is.
+    other = name in ("mnist", "fashion-mnist") and ("fashion" in name) != ("fashion" in root.resolve().name.lower())
+    for place in [root / sub for sub in below] + ([] if other else [root]):
+        if files.find(place, file):
+            return place
+    raise ConfigError(f"There is no '{name}' in {root}.", hint)
+
+
+def _idx(folder: Path) -> Parts:
+    parts: list[Array] = []
+    for name in _IDX:
+        path = files.find(folder, name)
+        if path is None:
+            raise ConfigError(f"{folder} has no {name}.", "Put all four IDX files there, gzipped or not.")
+        parts.append(files.read_idx(path, 3 if "images" in name else 1))
+    return parts[0], parts[1], parts[2], parts[3]
+
+
+def _from_path(path: Path) -> Parts:
+    if path.is_dir():
+        return _idx(path)
+    if path.suffix == ".npz":
+        return _npz(path)
+    if path.suffix == ".csv":
+        return _last_fifth(*files.read_csv(path))
+    raise ConfigError(f"'{path}' is no kind of data that edgelearn reads.", "Give .npz, .csv or a folder of IDX files.")
+
+
+def _npz(path: Path) -> Parts:
+    arrays = files.read_npz(path)
+    x, y = (arrays.get(key, arrays.get(f"{key}_train")) for key in ("x", "y"))
+    if x is None or y is None:
+        raise ConfigError(f"{path} has no arrays 'x' and 'y'.", "Write it with numpy.savez(path, x=..., y=...).")
+    if ("x_test" in arrays) != ("y_test" in arrays):
+        raise ConfigError(f"{path} has one of 'x_test' and 'y_test'.", "Give both, or neither.")
+    if "x_test" in arrays:
+        return x, y, arrays["x_test"], arrays["y_test"]
+    return _last_fifth(x, y)
+
+
+def _last_fifth(x: Array, y: Array) -> Parts:
+    if x.ndim < 1 or y.ndim < 1:
+        raise ConfigError("'x' and 'y' must be arrays of samples.", "Give x (N, ...) and y (N,).")
+    held = max(1, len(y) // 5)
+    cut = len(y) - held
+    return x[:cut], y[:cut], x[cut:], y[cut:]
+
+
+def _checked(name: str, parts: Parts, classes: int | None) -> Dataset:
+    x_train, y_train, x_test, y_test = parts
+    for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
+        _check_shapes(f"'{name}' ({part})", x, y)
+    if x_train.shape[1:] != x_test.shape[1:]:
+        raise ConfigError(f"'{name}': training and test samples differ in shape.", "Give both the same shape.")
+    labels = _labels(name, y_train), _labels(name, y_test)
+    found = int(max(labels[0].max(), labels[1].max())) + 1
+    if found > (classes or MAX_CLASSES):
+        problem = f"'{name}' has the label {found - 1}, the largest possible is {(classes or MAX_CLASSES) - 1}."
+        raise ConfigError(problem, "Number the classes from 0 without gaps.")
+    return Dataset(name, _values(name, x_train), labels[0], _values(name, x_test), labels[1], classes or found)
+
+
+def _check_shapes(what: str, x: Array, y: Array) -> None:
+    if y.ndim != 1 or x.ndim < 2 or len(x) != len(y):
+        problem = f"{what}: x has shape {list(x.shape)}, y has shape {list(y.shape)}."
+        raise ConfigError(problem, "Give x (N, ...) and y (N,) with the same N.")
+    if not len(y) or not math.prod(x.shape):
+        raise ConfigError(f"{what} is empty.", "Give at least one sample with at least one value.")
+
+
+def _labels(name: str, y: Array) -> NDArray[np.int64]:
+    if y.dtype.kind not in "iufb" or not np.isfinite(y).all() or (y != np.floor(y)).any():
+        raise ConfigError(f"'{name}' has labels that are not whole numbers.", "Number the classes 0, 1, 2, ...")
+    if (y < 0).any() or (y >= 2**31).any():
+        raise ConfigError(f"'{name}' has labels below 0 or far too large.", "Number the classes from 0 without gaps.")
+    return y.astype(np.int64)
+
+
+def _values(name: str, x: Array) -> NDArray[np.float32]:
+    """Real values: pixels (uint8) over 255, all else as it is."""
+    if x.dtype.kind not in "iufb":
+        raise ConfigError(f"'{name}' has samples of type {x.dtype}.", "Give numbers: float or uint8.")
+    if x.dtype == np.uint8:
+        return x.astype(np.float32) / np.float32(255)
+    with np.errstate(over="ignore"):  # what overflows float32 is infinite then, and refused
+        values = x.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ConfigError(f"'{name}' has values that are NaN or infinite.", "Replace or drop these samples.")
+    return values

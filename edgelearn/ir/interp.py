@@ -1,0 +1,193 @@
+"""The numpy interpreter: what a module *means*. Every other way to run it is tested against this one, integers bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgelearn.ir import rng
+from edgelearn.ir.core import Entry, Module, Op, Slot, State
+from edgelearn.ir.ops import OPS, Draw, Q
+from edgelearn.ir.types import LIMIT, NUMPY, Exp, Type, exponent_for, saturate, shift_round
+
+RESCALE_EVERY = 256  # samples between two looks at the moving exponents
+HALVE_EVERY = 1000  # samples between two looks at the weights
+EXP_LIMIT = 40  # exponents stay within +-40
+
+
+def initial(state: State, seed: int, dtype: str, exponent: int) -> NDArray[Any]:
+    """The first value of a state tensor; integers are in units of 2**exponent."""
+    shape = state.type.shape
+    if state.init.kind == "zeros":
+        return np.zeros(shape, NUMPY[dtype])
+    units = rng.normal_units(seed, state.init.stream, state.type.size).reshape(shape)
+    if dtype == "f32":
+        return (units.astype(np.float32) * np.float32(state.init.std / rng.NORMAL_STD)).astype(np.float32)
+    multiplier, shift = normal_multiplier(state.init.std, exponent)
+    return saturate(shift_round(units * multiplier, shift), dtype).astype(NUMPY[dtype])
+
+
+def normal_multiplier(std: float, exponent: int) -> tuple[int, int]:
+    """(m, s) such that round(units * m / 2^s) has standard deviation ``std`` in units of 2**exponent; m < 2^13."""
+    scale = std / rng.NORMAL_STD * 2.0**-exponent
+    shift = -exponent_for(scale, 13)
+    return min(round(scale * 2.0**shift), (1 << 13) - 1), shift
+
+
+@dataclass
+class Interpreter:
+    """Runs the entries of one module on its own copy of the state.
+
+    ``observe`` is called with (op, float result) for every op of an f32 module: calibration listens there.
+    """
+
+    module: Module
+    seed: int = 0
+    step: int = 0
+    state: dict[str, NDArray[Any]] = field(default_factory=dict)
+    exps: dict[str, int] = field(default_factory=dict)
+    stats: dict[str, list[int]] = field(default_factory=dict)  # slot -> [saturated, maximum] of this window
+    moves: dict[str, int] = field(default_factory=dict)
+    observe: Any = None
+
+    def __post_init__(self) -> None:
+        self.exps = {s.name: s.start for s in self.module.slots}
+        self.stats = {s.name: [0, 0] for s in self.module.slots}
+        self.moves = {s.name: 0 for s in self.module.slots}
+        for s in self.module.state:
+            self.state[s.name] = initial(s, self.seed, s.type.dtype, self.exponent(s.type.exp))
+
+    def exponent(self, exp: Exp | None) -> int:
+        return 0 if exp is None else exp.const + sum(self.exps[s] for s in exp.slots)
+
+    def infer(self, x: NDArray[Any]) -> int:
+        """The class of one sample, given as the entry's own numbers (int8 units or floats)."""
+        result = self._run(self.module.entry("infer"), [x], count=False)
+        return int(np.asarray(result).reshape(-1)[0])
+
+    def learn(self, x: NDArray[Any], label: int) -> int | None:
+        """One training step; returns what the network said before it, if the rule computes that."""
+        result = self._run(self.module.entry("learn"), [x, np.array([label])], count=True)
+        self.step += 1
+        self.rescale()
+        return None if result is None else int(np.asarray(result).reshape(-1)[0])
+
+    def drops(self) -> int:
+        return sum(self.step >= t for t in self.module.drops)
+
+    # --- one entry ----------------------------------------------------------------------------------------------------------------
+
+    def _run(self, entry: Entry, inputs: list[NDArray[Any]], count: bool) -> NDArray[Any] | None:
+        values: dict[str, NDArray[Any]] = {}
+        types = self.module.types(entry)
+        for (name, type), x in zip(entry.params, inputs, strict=True):
+            values[name] = np.asarray(x).reshape(type.shape).astype(NUMPY[type.dtype])
+        for op in entry.ops:
+            self._run_op(op, values, types, count)
+        return values.get(entry.result or "")
+
+    def _run_op(self, op: Op, values: dict[str, NDArray[Any]], types: dict[str, Type], count: bool) -> None:
+        args = [self.state[a] if a.startswith("@") else values[a] for a in op.args]
+        if self.module.dtype == "f32":
+            result = self._float(op, args)
+        else:
+            exact = [Q(a.astype(np.int64), self.exponent(types[n].exp)) for a, n in zip(args, op.args, strict=True)]
+            result = self._integer(op, exact, types, count)
+        if OPS[op.name].update:
+            self.state[op.args[0]] = result
+        elif op.result is not None:
+            values[op.result] = result
+
+    def _float(self, op: Op, args: list[NDArray[Any]]) -> NDArray[Any]:
+        row = OPS[op.name]
+        if row.update:
+            return row.f32(op, *args, self.drops()).astype(np.float32)
+        result = row.f32(op, *args)
+        if self.observe is not None:
+            self.observe(op, result)
+        return result if op.name == "argmax" else result.astype(np.float32)
+
+    def _integer(self, op: Op, args: list[Q], types: dict[str, Type], count: bool) -> NDArray[Any]:
+        row = OPS[op.name]
+        if row.update:
+            dtype = types[op.args[0]].dtype
+            draw = Draw(self.seed, self.step, self.drops())
+            return row.i32(op, *args, draw, LIMIT[dtype]).q.astype(NUMPY[dtype])
+        exact = row.i32(op, *args)
+        assert op.type is not None and op.type.exp is not None
+        slot = self._slot(op.type.exp)
+        if slot is not None and slot.kind == "computed":
+            self.exps[slot.name] = exact.e
+        narrowed = row.narrow == "acc" and op.type.dtype != "i32"
+        return self._narrow(exact, op.type, slot if narrowed else None, count)
+
+    def _slot(self, exp: Exp) -> Slot | None:
+        return next((s for s in self.module.slots if exp.slots == (s.name,) and exp.const == 0), None)
+
+    def _narrow(self, exact: Q, type: Type, slot: Slot | None, count: bool) -> NDArray[Any]:
+        """Brings an exact result to the unit and width of its type; counts saturation for the moving exponents."""
+        q = shift_round(exact.q, self.exponent(type.exp) - exact.e)
+        limit = LIMIT[type.dtype]
+        if count and slot is not None and slot.kind == "moving":
+            stat = self.stats[slot.name]
+            stat[0] = min(stat[0] + int((np.abs(q) > limit).sum()), 65535)
+            stat[1] = max(stat[1], min(int(np.abs(q).max()), limit))
+        return np.clip(q, -limit, limit).astype(NUMPY[type.dtype])
+
+    # --- moving exponents -----------------------------------------------------------------------------------------------------------
+
+    def rescale(self) -> None:
+        """The entry outside the step: moves exponents and halves weights when it is time (int-lowering.md, section 3)."""
+        if self.step % RESCALE_EVERY == 0:
+            for slot in self.module.slots:
+                if slot.kind == "moving":
+                    self._move(slot)
+        if self.step % HALVE_EVERY == 0:
+            for number, state in enumerate(self.module.state):
+                if state.type.is_int:
+                    self._halve(state, number)
+
+    def _move(self, slot: Slot) -> None:
+        saturated, maximum = self.stats[slot.name]
+        up = saturated > slot.elems  # more than 1/256 of the elements of 256 samples
+        down = 0 < maximum < 1 << slot.bits >> 2  # a window without any value tells nothing
+        move = 1 if up else -1 if down else 0
+        self.exps[slot.name] = min(max(self.exps[slot.name] + move, -EXP_LIMIT), EXP_LIMIT)
+        self.moves[slot.name] += abs(move)
+        self.stats[slot.name] = [0, 0]
+
+    def _halve(self, state: State, number: int) -> None:
+        q = self.state[state.name].astype(np.int64)
+        limit = LIMIT[state.type.dtype]
+        if int((np.abs(q) == limit).sum()) * 100 <= q.size:
+            return
+        assert state.type.exp is not None
+        bits = rng.dither(self.seed, self.step, number + rng.HALVE, 1, q.size).reshape(q.shape) >> 15
+        self.state[state.name] = (q + bits >> 1).astype(NUMPY[state.type.dtype])
+        slot = state.type.exp.slots[0]
+        self.exps[slot] += 1
+        self.moves[slot] += 1
+
+    # --- identity -------------------------------------------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        return {s.name: self.state[s.name] for s in self.module.state}
+
+    def sha256(self) -> str:
+        """Hash of the logical state: the same on every board that learnt the same."""
+        exps = [self.exps[s.name] for s in self.module.slots if s.kind in ("weight", "moving")]
+        return state_sha256(self.tensors(), exps, self.step)
+
+
+def state_sha256(tensors: dict[str, NDArray[Any]], exps: list[int], step: int) -> str:
+    """SHA-256 over the tensors in declaration order (row-major, little-endian, unpadded), the exponents (i8) and the step (u32)."""
+    digest = hashlib.sha256()
+    for q in tensors.values():
+        digest.update(np.ascontiguousarray(q, q.dtype.newbyteorder("<")).tobytes())
+    digest.update(np.array(exps, np.int8).tobytes())
+    digest.update(np.uint32(step).astype("<u4").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,238 @@
+"""What a rule's ``step`` runs on: tensors that record the operations done to them.
+
+A rule is ordinary Python; calling it once with these tensors writes down its ops. Nothing is computed here.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from edgelearn.errors import ConfigError
+from edgelearn.ir.core import Attr, Entry, Init, Loc, Op, State
+from edgelearn.ir.ops import result_shape
+from edgelearn.ir.types import Exp, Type
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def user_loc() -> Loc:
+    """File and line of the innermost caller that is a rule, not the machinery."""
+    frame: FrameType | None = sys._getframe(1)
+    loc = Loc("?", 0)
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        if _PACKAGE not in path.parents or path.parent.name == "rules":
+            return Loc(str(path), frame.f_lineno)
+        frame = frame.f_back
+    return loc
+
+
+def rule_error(message: str, hint: str, loc: Loc | None = None) -> NoReturn:
+    """Raises a ConfigError that shows the user's own line."""
+    loc = loc or user_loc()
+    source = linecache.getline(loc.file, loc.line).strip()
+    raise ConfigError(f"{loc.file}:{loc.line}: {message}\n    {source}\n    {'^' * len(source)}", hint)
+
+
+class Trace:
+    """One entry under construction."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.params: list[tuple[str, Type]] = []
+        self.ops: list[Op] = []
+        self.updates = 0
+
+    def param(self, name: str, type: Type) -> Tensor:
+        self.params.append((name, type))
+        return Tensor(self, name, type)
+
+    def emit(self, name: str, *args: Tensor, **attrs: Attr) -> Tensor:
+        op = Op(name, tuple(a.ref for a in args), tuple(sorted(attrs.items())), loc=user_loc())
+        try:
+            shape = result_shape(op, [a.type for a in args])
+        except ValueError as error:
+            rule_error(f"{error} (in {name})", "Check the shapes: W is (outputs, inputs), M is (classes, outputs).", op.loc)
+        ref = f"%{len(self.ops)}"
+        type = Type("i32", shape, Exp(0)) if name == "argmax" else Type("f32", shape)
+        self.ops.append(Op(op.name, op.args, op.attrs, ref, type, op.loc))
+        return Tensor(self, ref, type)
+
+    def update(self, state: StateRef, change: Tensor) -> None:
+        """Records ``state -= change``."""
+        op = Op("update", (state.ref, change.ref), (("id", self.updates),), loc=user_loc())
+        try:
+            result_shape(op, [state.type, change.type])
+        except ValueError as error:
+            rule_error(str(error), "The right-hand side of -= must have the shape of the state.", op.loc)
+        self.updates += 1
+        self.ops.append(op)
+
+    def entry(self, result: Tensor | None) -> Entry:
+        return Entry(self.name, tuple(self.params), tuple(self.ops), None if result is None else result.ref)
+
+
+Operand = Any  # Tensor, int or float
+
+
+class Tensor:
+    """A value of the trace: supports ``@ + - * / .T``, comparisons with 0, and the words of ``edgelearn.L``."""
+
+    __array_ufunc__ = None  # numpy must not take these apart
+
+    def __init__(self, trace: Trace, ref: str, type: Type) -> None:
+        self.trace, self.ref, self.type = trace, ref, type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    def _binary(self, name: str, other: Operand) -> Tensor:
+        if isinstance(other, Tensor):
+            return self.trace.emit(name, self, other)
+        rule_error(f"{name} of a traced tensor and {type(other).__name__}", "Only traced tensors and numbers can be combined.")
+
+    def __add__(self, other: Operand) -> Tensor:
+        return self._binary("add", other)
+
+    def __sub__(self, other: Operand) -> Tensor:
+        return self._binary("sub", other)
+
+    def __neg__(self) -> Tensor:
+        return self * -1.0
+
+    def __mul__(self, other: Operand) -> Tensor:
+        if isinstance(other, int | float):
+            return self.trace.emit("scale", self, k=float(other))
+        return self._binary("mul", other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Operand) -> Tensor:
+        if isinstance(other, int | float):
+            return self * (1.0 / other)
+        rule_error("division by a traced tensor", "Divide by a number: integer devices have no general division.")
+
+    def __gt__(self, other: Operand) -> Tensor:
+        if other == 0:
+            return self.trace.emit("gt0", self)
+        rule_error("comparison with something other than 0", "Subtract first: (a - b) > 0.")
+
+    def __lt__(self, other: Operand) -> Tensor:
+        return (-self) > other
+
+    def __matmul__(self, other: Operand) -> NoReturn:
+        rule_error("@ needs a weight of this block on its left", "Write s.W @ x or s.W.T @ d.")
+
+    def __bool__(self) -> NoReturn:
+        rule_error(
+            "a rule cannot branch on a traced tensor: the branch would be taken once, at compile time",
+            "Write it without `if`: multiply by a comparison, e.g. d * (a > 0), or use L.gate.",
+        )
+
+    def __iter__(self) -> NoReturn:
+        rule_error("a traced tensor cannot be iterated over", "Use the words of edgelearn.L on the whole tensor.")
+
+    def __float__(self) -> NoReturn:
+        rule_error("a traced tensor has no value yet", "Rates and thresholds must be plain numbers.")
+
+
+class StateRef(Tensor):
+    """A tensor of the block's state: can be applied, transposed and updated."""
+
+    def __matmul__(self, x: Operand) -> Tensor:
+        return self._binary("matvec", x)
+
+    @property
+    def T(self) -> Transposed:
+        return Transposed(self)
+
+    def __isub__(self, change: Operand) -> Updated:
+        if not isinstance(change, Tensor):
+            rule_error("a state is updated by a traced tensor", "Write s.W -= rate * L.outer(d, x).")
+        return Updated(self, change)
+
+    def __iadd__(self, change: Operand) -> Updated:
+        if not isinstance(change, Tensor):
+            rule_error("a state is updated by a traced tensor", "Write s.W += rate * L.outer(d, x).")
+        return Updated(self, change * -1.0)
+
+
+class Transposed:
+    """``s.W.T``: the adjoint of a weight."""
+
+    def __init__(self, of: StateRef) -> None:
+        self.of = of
+
+    def __matmul__(self, d: Operand) -> Tensor:
+        return self.of._binary("matvec_t", d)
+
+
+class Updated:
+    """What ``s.W -= f`` stores back into the block: the pending change."""
+
+    def __init__(self, state: StateRef, change: Tensor) -> None:
+        self.state, self.change = state, change
+
+
+class Block:
+    """``s`` in a rule: one trainable block, and nothing else in scope.
+
+    Sizes: ``s.inp``, ``s.out``, ``s.classes``, ``s.index``, ``s.blocks``. Everything else is a state tensor.
+    """
+
+    def __init__(self, trace: Trace, sizes: dict[str, int], state: dict[str, State]) -> None:
+        object.__setattr__(self, "_trace", trace)
+        object.__setattr__(self, "_state", state)
+        for key, value in sizes.items():
+            object.__setattr__(self, key, value)
+
+    def __getattr__(self, name: str) -> Any:
+        state: dict[str, State] = object.__getattribute__(self, "_state")
+        if name not in state:
+            rule_error(f"this block has no state {name}", f"It has {', '.join(state)}; add others in init: s.{name} = L.normal(...).")
+        return StateRef(self._trace, state[name].name, state[name].type)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not isinstance(value, Updated):
+            rule_error(f"s.{name} is assigned in step", f"State changes by update only: s.{name} -= ... or s.{name} += ...")
+        if value.state.ref != self._state[name].name:
+            rule_error(f"s.{name} is assigned the update of another state", "Update each state under its own name.")
+        self._trace.update(value.state, value.change)
+
+
+class Declarations:
+    """``s`` in a rule's ``init``: assigning declares state."""
+
+    def __init__(self, prefix: str, sizes: dict[str, int], first_stream: int) -> None:
+        object.__setattr__(self, "_found", {})
+        object.__setattr__(self, "_prefix", prefix)
+        object.__setattr__(self, "_next", first_stream)
+        for key, value in sizes.items():
+            object.__setattr__(self, key, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not isinstance(value, Drawn):
+            rule_error(f"s.{name} must be drawn", f"Write s.{name} = L.normal(key, shape, std=...) or L.zeros(shape).")
+        init = Init(value.kind, value.std, self._next)
+        self._found[name] = State(f"@{self._prefix}.{name}", Type("f32", value.shape), init)
+        object.__setattr__(self, "_next", self._next + 1)
+
+    def __getattr__(self, name: str) -> Any:
+        rule_error(f"s.{name} does not exist in init", "Sizes are s.inp, s.out, s.classes, s.index and s.blocks.")
+
+    def states(self) -> dict[str, State]:
+        return dict(self._found)
+
+
+class Drawn:
+    """What ``L.normal`` and ``L.zeros`` give: an initial value to be made from the seed on the device."""
+
+    def __init__(self, kind: str, shape: tuple[int, ...], std: float = 0.0) -> None:
+        self.kind, self.shape, self.std = kind, tuple(int(d) for d in shape), float(std)
+
+

@@ -1,0 +1,402 @@
+"""A conversation with one board: who it is, its plan and state, and samples streamed to it exactly once."""
+
+from __future__ import annotations
+
+import secrets
+import struct
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from edgelearn.errors import ConfigError, EdgeLearnError, LinkLostError, MismatchError, VersionError, WrongBoardError
+from edgelearn.link.exchange import LOST_S, SLOW_S, Exchange
+from edgelearn.link.messages import BY_NAME, MIN_FRAME, NO_LABEL, PROTOCOL, Message, pack
+from edgelearn.link.refusals import ERR_PHASE, ERR_STEP, OK, refusal, silence
+from edgelearn.link.replay import ReplayTransport
+from edgelearn.link.transport import Transport
+from edgelearn.link.window import Position, Source, Window
+
+OnAck = Callable[[int, list[int]], None]  # (the board's step, predictions of the newly learnt samples, oldest first)
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a board says of itself. ``pool``, ``max_frame`` and ``rx_buffer`` are bytes."""
+
+    proto: int
+    boot_id: int
+    board: str
+    chip: bytes
+    firmware: int
+    plan_hash: int
+    step: int
+    seed: int
+    phase: int
+    caps: int
+    max_frame: int
+    rx_buffer: int
+    pool: int
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What the board measured: memory in bytes, found by scanning, and counters since it started."""
+
+    state: int
+    arena: int
+    stack: int
+    stack_size: int
+    link: int
+    plan: int
+    samples: int
+    busy_us: int
+    overruns: int
+    bad_frames: int
+
+
+class BoardRestarted(LinkLostError):  # noqa: N818 (it tells what happened, and callers mostly handle it)
+    """The board started anew and lost what it had learnt since. Restore a checkpoint and replay from its step."""
+
+    def __init__(self, hello: Hello) -> None:
+        super().__init__(f"The board {hello.board} restarted.", "Resume from the newest checkpoint: edgelearn resume")
+        self.hello = hello
+
+
+class Client:
+    """The host's end of the link.
+
+    Args:
+        transport: the way to the board; the client closes it.
+        worst_step_s: the longest that the board takes to learn one sample; all timeouts grow by it.
+        lost_s: seconds without progress after which the link is given up.
+
+    Every call raises LinkLostError after that time, BoardRestarted when the board started anew in between, and the
+    EdgeLearnError that fits the board's code when it refuses.
+    """
+
+    def __init__(self, transport: Transport, *, worst_step_s: float = 0.0, lost_s: float = LOST_S) -> None:
+        self._link = Exchange(transport, worst_step_s, lost_s)
+        self._hello: Hello | None = None
+        self._next_id = 0
+        self.step = 0  # samples learnt by the board's state, as last heard
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the port."""
+        self._link.transport.close()
+
+    @property
+    def bytes_tx(self) -> int:
+        """Encoded bytes sent."""
+        return self._link.bytes_tx
+
+    @property
+    def bytes_rx(self) -> int:
+        """Bytes received."""
+        return self._link.bytes_rx
+
+    @property
+    def retries(self) -> int:
+        """How often something had to be sent again."""
+        return self._link.retries
+
+    @property
+    def hello(self) -> Hello:
+        """What the board said when we connected."""
+        if self._hello is None:
+            raise ConfigError("Nobody has said hello to the board yet.", "Call connect() first.")
+        return self._hello
+
+    def connect(self, board: str | None = None) -> Hello:
+        """Says hello, for up to 5 s (opening a port may have reset the board, which then needs up to 3).
+
+        Raises:
+            WrongBoardError: it is not ``board``.
+            VersionError: it speaks another version of the link.
+        """
+        self._link.transport.reset_input()
+        self._link.pace.limit(MIN_FRAME)
+        hello = self._ask_hello()
+        if board is not None and hello.board != board:
+            raise WrongBoardError(
+                f"The board at {self._link.transport.name} is '{hello.board}', not '{board}'.",
+                f"Use --board {hello.board}, or choose another port with --port.",
+            )
+        self._link.pace.limit(hello.max_frame)
+        self._hello = hello
+        self.step = hello.step
+        return hello
+
+    def send_plan(self, plan: bytes) -> bool:
+        """Gives the board a plan; False if it ran this very plan already, and kept its state.
+
+        Raises:
+            WrongBoardError, DoesNotFitError, VersionError, ConfigError: the board refuses it.
+        """
+        plan_hash = int.from_bytes(plan[-4:], "little")
+        if self._command("plan_begin", size=len(plan), hash=plan_hash, every=SLOW_S)["detail"] == 1:
+            return False
+        off = 0
+        while off < len(plan):
+            off = self._command("plan_data", plan[off : off + self._room("plan_data")], off=off)["detail"]
+        self._command("plan_end", every=SLOW_S)
+        return True
+
+    def init(self, seed: int) -> None:
+        """Makes the initial state from ``seed``; the board stands at step 0."""
+        self._command("init", seed=seed, every=SLOW_S)
+        self.step = 0
+
+    def learn(self, source: Source, first: int, last: int, on_ack: OnAck) -> int:
+        """Has the board learn the samples of steps ``first`` to ``last - 1``, each exactly once; returns its step.
+
+        Args:
+            source: step -> (sample bytes, label); asked again for a step when the sample got lost on the way.
+            on_ack: called in order with the board's new step and the predictions of the newly learnt samples (what
+                the network said before it learnt them; ``NO_LABEL`` where unknown).
+
+        After KeyboardInterrupt (passed on once the board has answered) the client is usable, and ``step`` right.
+        """
+        window = self._window(source, first, last, "sample", _sample)
+        self._drop_half_sample()
+        try:
+            self._locate(window, on_ack)
+            self._stream(window, lambda m: self._learnt(window, m, on_ack), lambda: self._locate(window, on_ack))
+        except KeyboardInterrupt:
+            self._link.unsettle()
+            self._locate(window, on_ack)
+            raise
+        return self.step
+
+    def infer(self, samples: Sequence[bytes]) -> list[int]:
+        """What the board takes each sample for."""
+        labels: dict[int, int] = {}
+        first_id = self._next_id
+        self._next_id += len(samples)
+        while missing := [i for i in range(len(samples)) if i not in labels]:
+            self._infer_round(samples, missing, first_id, labels)
+        return [labels[i] for i in range(len(samples))]
+
+    def read_state(self, size: int) -> bytes:
+        """The ``size`` raw bytes of the board's state region."""
+        state = bytearray()
+        while len(state) < size:
+            room = min(self._room("state_data"), size - len(state))
+            reply = self._command("state_read", off=len(state), len=room)
+            if not reply.data or reply["off"] != len(state):
+                raise MismatchError(
+                    f"The board's state ends after {len(state)} of {size} bytes.", "Send the plan to the board again."
+                )
+            state += reply.data[:room]
+        return bytes(state)
+
+    def write_state(self, state: bytes) -> int:
+        """Replaces the board's state region; returns the step that the new state stands at."""
+        off = 0
+        while off < len(state):
+            room = self._room("state_write")
+            self._command("state_write", state[off : off + room], off=off)
+            off += room
+        self.step = self._command("state_done", crc=zlib.crc32(state), every=SLOW_S)["detail"]
+        return self.step
+
+    def stats(self) -> Stats:
+        """Memory used and counters."""
+        return Stats(**_numbers(self._command("stats", every=SLOW_S)))
+
+    def save(self) -> int:
+        """Writes the state to the board's own non-volatile memory; returns its step."""
+        return self._command("save", every=SLOW_S)["detail"]
+
+    def load(self) -> int:
+        """Reads the state back from the board's own non-volatile memory; returns its step."""
+        self.step = self._command("load", every=SLOW_S)["detail"]
+        return self.step
+
+    # -- requests
+
+    def _ask_hello(self) -> Hello:
+        transport = self._link.transport
+        nonce = transport.nonce() if isinstance(transport, ReplayTransport) else secrets.randbits(32)
+        reply = self._link.ask("hello", proto=PROTOCOL, nonce=nonce)
+        if reply.name != "hello_r":
+            raise refusal(reply["code"], "hello")
+        return _read_hello(reply)
+
+    def _command(self, name: str, data: bytes = b"", /, *, every: float = 0.0, **fields: int) -> Message:
+        reply = self._link.ask(name, data, every=every, **fields)
+        code = reply.fields.get("code", OK)
+        if code != OK and isinstance(code, int):
+            raise self._refusal(code, name)
+        return reply
+
+    def _refusal(self, code: int, what: str) -> EdgeLearnError:
+        if code in (ERR_PHASE, ERR_STEP):  # as a board answers that has just started
+            self._check_boot()
+        return refusal(code, what)
+
+    def _check_boot(self) -> None:
+        """Is it still the board that we connected to, without a restart in between?"""
+        hello = self._ask_hello()
+        if hello.boot_id != self.hello.boot_id:
+            self._hello = hello
+            self.step = hello.step
+            raise BoardRestarted(hello)
+
+    def _room(self, name: str) -> int:
+        """Data bytes that fit a frame of this message now."""
+        return self._link.pace.frame - _overhead(name)
+
+    # -- streams
+
+    def _window(
+        self, source: Source, first: int, last: int, name: str, frame: Callable[[int, int, int, int, bytes], bytes]
+    ) -> Window:
+        link = self._link
+        credit = self.hello.rx_buffer
+        return Window(source, first, last, frame=frame, header=_overhead(name), next_seq=link.next_seq, credit=credit)
+
+    def _stream(self, window: Window, answer: Callable[[Message], None], locate: Callable[[], None]) -> None:
+        """Sends until the board has everything. ``locate`` finds out where the board stands and rewinds the window."""
+        link = self._link
+        heard = moved = time.monotonic()
+        while not window.done:
+            mark = window.mark
+            if wire := window.fill(link.pace.frame):
+                link.send(wire)
+                heard = time.monotonic()
+            if window.starved:
+                locate()
+            elif (messages := link.receive(link.wait)) is None:
+                link.missed()
+                self._check_boot()
+                locate()
+            else:
+                for message in messages:
+                    answer(message)
+            now = time.monotonic()
+            if window.mark > mark:
+                link.pace.arrived(now - heard)
+                heard = moved = now
+            elif now - moved > link.patience:
+                raise silence(link.transport.name, link.patience)
+
+    def _lost(self, window: Window, position: Position) -> None:
+        """The board noticed a gap: go on at what it expects."""
+        self._link.retries += 1
+        self._link.pace.lost()
+        window.rewind(position)
+
+    def _drop_half_sample(self) -> None:
+        """Parts of a sample from an earlier, interrupted call must not be completed by ours."""
+        if self._command("results")["off"]:
+            self.stats()  # uses the arena
+
+    def _locate(self, window: Window, on_ack: OnAck) -> None:
+        ack = self._command("results")
+        if not window.sent(ack["step"]) and ack["step"] != window.base[0]:
+            self._astray(window, ack["step"])
+        self._advance(window, ack, on_ack)
+        window.rewind((ack["step"], ack["off"]))
+
+    def _learnt(self, window: Window, ack: Message, on_ack: OnAck) -> None:
+        code = ack.fields.get("code", OK)
+        if ack.name == "ack" and code in (OK, ERR_STEP):
+            if window.sent(ack["step"]):
+                self._advance(window, ack, on_ack)
+            elif window.owns(ack.seq):
+                self._astray(window, ack["step"])
+            if code == ERR_STEP and window.owns(ack.seq):
+                self._lost(window, (ack["step"], ack["off"]))
+        elif code != OK and window.owns(ack.seq):
+            raise self._refusal(ack["code"], "sample")
+
+    def _advance(self, window: Window, ack: Message, on_ack: OnAck) -> None:
+        news = window.accept((ack["step"], ack["off"]))
+        self.step = ack["step"]
+        if news:
+            on_ack(self.step, _predictions(ack.data, news))
+
+    def _astray(self, window: Window, step: int) -> None:
+        self._check_boot()
+        raise ConfigError(
+            f"The board stands at step {step}, the session at step {window.base[0]}.",
+            "Restore the checkpoint that belongs to this session: edgelearn resume",
+        )
+
+    def _infer_round(self, samples: Sequence[bytes], missing: list[int], first_id: int, labels: dict[int, int]) -> None:
+        """Asks for every missing one once; results that get lost stay missing."""
+        place = {(first_id + i) & 0xFFFFFFFF: k for k, i in enumerate(missing)}
+        ids = list(place)
+
+        def frame(seq: int, k: int, off: int, label: int, part: bytes) -> bytes:
+            return pack("infer", seq, part, id=ids[k], off=off)
+
+        def answer(message: Message) -> None:
+            k = place.get(message["id"], -1) if message.name == "result" else -1
+            code = message.fields.get("code", OK)
+            if k >= 0 and code == OK:
+                labels[missing[k]] = message["label"]
+                window.accept((k + 1, 0))
+            elif code != OK and window.owns(message.seq):
+                if code != ERR_STEP:
+                    raise self._refusal(message["code"], "infer")
+                self._lost(window, (k, message["off"]) if k == window.base[0] else (window.base[0], 0))
+
+        window = self._window(lambda k: (samples[missing[k]], 0), 0, len(missing), "infer", frame)
+        self._stream(window, answer, lambda: self._infer_barrier(window))
+
+    def _infer_barrier(self, window: Window) -> None:
+        """The answer to any request shows that the board has read all before it. (`results` leaves the arena alone.)"""
+        starved = window.starved
+        self._command("results")
+        window.drained()
+        if not starved:
+            window.rewind(window.base)
+
+
+def _sample(seq: int, step: int, off: int, label: int, part: bytes) -> bytes:
+    return pack("sample", seq, part, step=step, off=off, label=label)
+
+
+def _overhead(name: str) -> int:
+    return 4 + BY_NAME[name].fixed.size
+
+
+def _predictions(data: bytes, news: int) -> list[int]:
+    """The last ``news`` of the u16 in ``data``; NO_LABEL for those that the board has forgotten."""
+    known = [label for (label,) in struct.iter_unpack("<H", data[: len(data) & ~1])][-news:]
+    return [NO_LABEL] * (news - len(known)) + known
+
+
+def _numbers(message: Message) -> dict[str, int]:
+    return {name: value for name, value in message.fields.items() if isinstance(value, int)}
+
+
+def _read_hello(reply: Message) -> Hello:
+    hello = Hello(board=_text(reply.fields["board"]), chip=_raw(reply.fields["chip"]), **_numbers(reply))
+    if hello.proto >> 8 != PROTOCOL >> 8 or hello.max_frame < MIN_FRAME:
+        raise VersionError(
+            f"The board speaks version {hello.proto >> 8}.{hello.proto & 0xFF} of the link with frames of"
+            f" {hello.max_frame} bytes; this edgelearn speaks {PROTOCOL >> 8}.x with at least {MIN_FRAME}.",
+            "Write the firmware of this edgelearn to the board: edgelearn flash",
+        )
+    return hello
+
+
+def _raw(value: int | bytes) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _text(value: int | bytes) -> str:
+    return _raw(value).rstrip(b"\0").decode("ascii", "replace")

@@ -1,0 +1,111 @@
+"""From what the user wrote after ``--board`` and ``--port`` to an open transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edgelearn.errors import AmbiguousBoardError, NoBoardError, UsageError
+from edgelearn.link.children import QemuTransport, SimTransport
+from edgelearn.link.replay import ReplayTransport
+from edgelearn.link.transport import TcpTransport, Transport, open_serial
+
+
+class BoardLike(Protocol):
+    """What we need to know of a board; ``edgelearn.boards.Board`` is one."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def ports(self) -> Sequence[str]: ...
+    @property
+    def usb(self) -> Sequence[str]: ...
+    @property
+    def baud(self) -> int: ...
+    @property
+    def qemu_machine(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """A serial port with one of the boards that were looked for. ``serial`` is the USB serial number, "" if none."""
+
+    board: str
+    device: str
+    serial: str
+
+
+def serial_boards(boards: Iterable[BoardLike]) -> list[Found]:
+    """The plugged-in boards, by the VID:PID of their serial ports. A VID:PID that two boards share lists both."""
+    from serial.tools.list_ports import comports
+
+    by_usb: dict[str, list[str]] = {}
+    for board in boards:
+        for usb in board.usb:
+            by_usb.setdefault(usb, []).append(board.id)
+    return [
+        Found(board, port.device, port.serial_number or "")
+        for port in comports()
+        if port.vid is not None
+        for board in by_usb.get(f"{port.vid:04x}:{port.pid:04x}", ())
+    ]
+
+
+def find_port(board: BoardLike) -> str:
+    """The device of the one such board that is plugged in.
+
+    Raises:
+        NoBoardError: there is none.
+        AmbiguousBoardError: there are several.
+    """
+    found = serial_boards([board])
+    if not found:
+        also = ", or run it in QEMU with --port qemu" if board.qemu_machine else ""
+        raise NoBoardError(f"No {board.id} is plugged in.", f"Plug one in, or name its port with --port{also}.")
+    if len(found) > 1:
+        listed = "".join(f"\n     --port {f.device}" + (f"   (serial {f.serial})" if f.serial else "") for f in found)
+        raise AmbiguousBoardError(f"{len(found)} boards of kind {board.id} are plugged in.", f"Add one of:{listed}")
+    return found[0].device
+
+
+def open_port(board: BoardLike, port: str | None, image: Callable[[], Path], sim: Path) -> Transport:
+    """Opens the way to ``board``.
+
+    Args:
+        port: ``sim``, ``qemu``, ``/dev/tty...``, ``COM3``, ``tcp://host:port``, ``replay:FILE``, or None: sim for the
+            sim board, else the board found by its VID:PID, else QEMU for boards that have no serial port.
+        image: gives the firmware image for QEMU; called only when it is needed.
+        sim: the ``el-sim`` program.
+
+    Raises:
+        NoBoardError, AmbiguousBoardError, PortBusyError, MissingToolError: as the way in question may fail.
+        UsageError: the board cannot be reached in this way.
+    """
+    port = port or _default(board)
+    if port == "sim":
+        _demand(board, "sim", "sim" in board.ports)
+        return SimTransport(sim, ["--board", board.id])
+    if port == "qemu":
+        _demand(board, "qemu", bool(board.qemu_machine))
+        return QemuTransport(board.qemu_machine, image())
+    if port.startswith("tcp://"):
+        return TcpTransport(port)
+    if port.startswith("replay:"):
+        return ReplayTransport(Path(port.removeprefix("replay:")))
+    return open_serial(port, board.baud)
+
+
+def _default(board: BoardLike) -> str:
+    if "sim" in board.ports:
+        return "sim"
+    if board.usb or "qemu" not in board.ports:
+        return find_port(board)
+    return "qemu"
+
+
+def _demand(board: BoardLike, port: str, possible: bool) -> None:
+    if not possible:
+        ways = ", ".join(board.ports)
+        raise UsageError(f"{board.id} cannot be reached with --port {port}.", f"It can be reached by: {ways}.")

@@ -1,0 +1,51 @@
+"""What a board's error codes (firmware/include/edgelearn.h) mean to the user."""
+
+from __future__ import annotations
+
+from edgelearn.errors import ConfigError, DoesNotFitError, EdgeLearnError, LinkLostError, VersionError, WrongBoardError
+
+OK = 0
+ERR_LABEL, ERR_PHASE, ERR_STEP, ERR_UNKNOWN = -11, -12, -13, -16
+
+_UPDATE = "Write the current firmware to the board: edgelearn flash"
+_EXPORT = "Export the plan again for this board."
+
+_TABLE: dict[int, tuple[type[EdgeLearnError], str, str]] = {
+    -1: (ConfigError, "a value is impossible", _EXPORT),
+    -2: (ConfigError, "this is no plan", _EXPORT),
+    -3: (VersionError, "the plan or message is of another version", _UPDATE),
+    -4: (ConfigError, "the data are damaged", _EXPORT),
+    -5: (ConfigError, "a length or offset does not fit", _EXPORT),
+    -6: (WrongBoardError, "the plan was made for another board", "Name the connected board with --board."),
+    -7: (DoesNotFitError, "its memory is too small for state and arena", "Use narrower layers, or a larger board."),
+    -8: (VersionError, "the plan needs a kernel that this firmware does not have", _UPDATE),
+    -9: (ConfigError, "a tensor of the plan has a wrong type, shape or region", _EXPORT),
+    -10: (ConfigError, "an exponent slot of the plan is wrong", _EXPORT),
+    ERR_LABEL: (ConfigError, "a label is not below the number of classes", "Correct the data, or [model] classes."),
+    ERR_PHASE: (ConfigError, "it has no plan, or no state yet", "Train it first: edgelearn train"),
+    ERR_STEP: (ConfigError, "a sample came for another step", "Resume from a checkpoint: edgelearn resume"),
+    -14: (ConfigError, "it has no non-volatile memory", "Keep the state on this computer: every run does."),
+    -15: (ConfigError, "its non-volatile memory failed, or holds no state for this plan", "Train and save first."),
+    ERR_UNKNOWN: (VersionError, "its firmware does not know this message", _UPDATE),
+    -17: (
+        ConfigError,
+        "its plan is compiled in and differs from this one",
+        "Build and flash the image for this recipe.",
+    ),
+}
+
+
+def refusal(code: int, what: str) -> EdgeLearnError:
+    """The error to raise when a board answered ``what`` (a message's name) with the negative ``code``."""
+    kind, why, hint = _TABLE.get(
+        code, (VersionError, f"code {code}, unknown to this edgelearn", "pip install -U edgelearn")
+    )
+    return kind(f"The board refuses '{what}': {why}.", hint)
+
+
+def silence(name: str, seconds: float) -> LinkLostError:
+    """The error to raise when nothing has moved for so long."""
+    return LinkLostError(
+        f"The board at {name} has not answered for {seconds:.0f} s.",
+        "Check cable and power, and that edgelearn's firmware is on it (edgelearn flash); then run the command again.",
+    )

@@ -1,0 +1,41 @@
+"""budget: does it fit? Refused at compile time with the largest tensors named, never on the device."""
+
+from __future__ import annotations
+
+from edgelearn.errors import DoesNotFitError
+from edgelearn.ir.core import Module
+from edgelearn.target import Target
+
+LARGEST = 6
+
+
+def largest(module: Module, count: int = LARGEST) -> list[tuple[str, str, int]]:
+    """(name, type, bytes) of the largest state tensors and arena values, largest first."""
+    rows = [(s.name[1:], str(s.type), s.type.nbytes) for s in module.state]
+    for entry in module.entries:
+        rows += [(f"{entry.name} {name}", str(type), type.nbytes) for name, type in entry.types().items()]
+    return sorted(rows, key=lambda row: -row[2])[:count]
+
+
+def needed(module: Module, target: Target, plan_bytes: int = 0) -> int:
+    """Bytes of RAM: state, arena, plan, and what the board file sets aside for stack and link."""
+    return module.integer("state_bytes") + module.integer("arena_bytes") + plan_bytes + target.stack + target.link
+
+
+def check(module: Module, target: Target, plan_bytes: int = 0) -> Module:
+    """Returns the module if it fits.
+
+    Raises:
+        DoesNotFitError: it does not; the largest tensors are listed.
+    """
+    need = needed(module, target, plan_bytes)
+    if need <= target.ram and plan_bytes <= target.plan_max:
+        return module
+    if plan_bytes > target.plan_max:
+        problem = f"The plan has {plan_bytes:,} bytes; {target.id} takes {target.plan_max:,}"
+    else:
+        state, arena = module.integer("state_bytes"), module.integer("arena_bytes")
+        parts = f"state {state:,} + arena {arena:,} + plan {plan_bytes:,} + stack {target.stack:,} + link {target.link:,}"
+        problem = f"{module.name} needs {need:,} bytes of RAM ({parts}); {target.id} has {target.ram:,}: {need - target.ram:,} too many"
+    table = "\n".join(f"    {size:>10,}  {name:<20} {kind}" for name, kind, size in largest(module))
+    raise DoesNotFitError(f"{problem}. Nothing was sent. The largest tensors:\n{table}", "Make the widest layer narrower, or choose a larger board.")

@@ -1,0 +1,37 @@
+"""The order of the passes, for each kind of numbers; the module is verified after each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgelearn.ir.core import Module
+from edgelearn.ir.verify import verify
+from edgelearn.passes.fuse import fuse
+from edgelearn.passes.memory import plan_memory
+from edgelearn.passes.narrow import narrow
+from edgelearn.passes.observe import observe
+from edgelearn.passes.quantize import Calibration, check_limits, quantize
+from edgelearn.passes.simplify import cse, dce, fold
+
+Stages = list[tuple[str, Module]]
+Pass = tuple[str, Callable[[Module], Module]]
+
+
+def lower(module: Module, dtype: str, calibration: Calibration) -> Stages:
+    """Runs all passes; returns every stage with its name, the traced module first and the planned one last.
+
+    Raises:
+        ConfigError: the module cannot be lowered; the rule's line is named.
+    """
+    passes: list[Pass] = [("fold", fold), ("cse", cse), ("observe", observe), ("dce", dce), ("fuse", fuse)]
+    if dtype == "int8":
+        passes += [("quantize", lambda m: quantize(m, calibration)), ("narrow", narrow)]
+    else:
+        passes += [("f32", lambda m: m.with_attrs(dtype="f32"))]
+    passes += [("memory", plan_memory)]
+    stages = [("trace", verify(module))]
+    for name, run in passes:
+        stages.append((name, verify(run(stages[-1][1]))))
+    if dtype == "int8":
+        check_limits(stages[-1][1])
+    return stages

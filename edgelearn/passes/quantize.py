@@ -1,0 +1,240 @@
+"""quantize: a float module becomes an integer module. No rule has a line for this; int-lowering.md has the trial behind each choice.
+
+Values are narrowed where they are used: an op's ``roles`` in the table say to what. A narrowed value gets an exponent: fixed, where its
+range is bounded whatever the data (softmax, one-hot, sign and what is made of them), else a ``moving`` slot that starts at the largest
+value seen on calibration samples. Weights get a slot of their own. The same expression in ``learn`` and ``infer`` shares its slot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgelearn.errors import ConfigError
+from edgelearn.ir.core import Entry, Module, Op, Slot, State
+from edgelearn.ir.interp import Interpreter, initial
+from edgelearn.ir.ops import OPS, scale_parts
+from edgelearn.ir.types import BYTES, Exp, Type, exponent_for
+from edgelearn.passes.simplify import dce
+
+KIND = {"act": "i8", "vec": "i16"}
+BITS = {"i8": 7, "i16": 15}
+BIAS_EXP = -13  # a zero vector in state: 16 bits, range +-4
+ZERO_MATRIX_HEADROOM = 4  # a zero matrix starts at 2^4 times the largest first update
+CALIBRATION_SAMPLES = 200
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Samples for the first exponents: ``x`` (N, inputs) real values, ``y`` (N,) classes, ``seed`` of the initial weights."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    seed: int = 0
+
+
+def input_exponent(x: NDArray[np.float32]) -> int:
+    """Exponent at which the inputs fit int8; the maximum itself may saturate by one unit."""
+    return exponent_for(float(np.abs(x).max()), 7)
+
+
+def quantize_input(x: NDArray[np.floating[Any]], exponent: int) -> NDArray[np.int8]:
+    """Real inputs to int8 units of 2**exponent: nearest, half away from zero, saturated to +-127."""
+    q = np.asarray(x, np.float64) * 2.0**-exponent
+    return np.clip(np.trunc(q + np.copysign(0.5, q)), -127, 127).astype(np.int8)
+
+
+def nearest_power_of_two(rate: float) -> int:
+    """log2 of the power of two nearest to ``rate`` (in the logarithm)."""
+    return round(math.log2(rate))
+
+
+def quantize(module: Module, calibration: Calibration, storage: Mapping[str, str] | None = None) -> Module:
+    """The integer module. ``storage`` names states (``b0.W``) that are kept in ``i16`` instead of ``i8``."""
+    state, slots = _quantize_state(module, storage or {}, calibration.seed)
+    maxima = _observe_maxima(module, calibration)
+    lowering = _Lowering(state, slots, maxima, input_exponent(calibration.x))
+    entries = tuple(lowering.entry(e) for e in module.entries)
+    lowered = replace(module, state=tuple(state.values()), entries=entries, slots=tuple(lowering.slots.values()))
+    return dce(lowered).with_attrs(dtype="int8")
+
+
+def _quantize_state(module: Module, storage: Mapping[str, str], seed: int) -> tuple[dict[str, State], dict[str, Slot]]:
+    state, slots = {}, {}
+    rates = {op.args[0]: op.number("rate") for op in module.entry("learn").ops if "rate" in dict(op.attrs)}
+    for s in module.state:
+        dtype = storage.get(s.name[1:], "i8" if len(s.type.shape) > 1 else "i16")
+        slot = Slot(s.name[1:], "weight", _first_exponent(s, dtype, seed, rates.get(s.name, 1.0)), BITS[dtype])
+        slots[slot.name] = slot
+        state[s.name] = replace(s, type=Type(dtype, s.type.shape, Exp(0, (slot.name,))))
+    return state, slots
+
+
+def _first_exponent(s: State, dtype: str, seed: int, rate: float) -> int:
+    """No headroom: weights can only move up, so they start low."""
+    if s.init.kind != "zeros":
+        maximum = float(np.abs(initial(s, seed, "f32", 0)).max())
+        return exponent_for(maximum, BITS[dtype])
+    if dtype == "i16":
+        return BIAS_EXP
+    return nearest_power_of_two(rate or 1.0) + ZERO_MATRIX_HEADROOM - BITS[dtype]
+
+
+def _observe_maxima(module: Module, calibration: Calibration) -> dict[tuple[object, ...], float]:
+    """Largest magnitude of every value of ``learn`` and ``infer`` in the untrained float net, by its expression."""
+    maxima: dict[tuple[object, ...], float] = {}
+    for entry in module.entries:
+        keys = _expressions(entry)
+        net = Interpreter(module, calibration.seed)
+
+        def observe(op: Op, result: Any, keys: dict[str, tuple[object, ...]] = keys) -> None:
+            if op.result is not None:
+                key = keys[op.result]
+                maxima[key] = max(maxima.get(key, 0.0), float(np.abs(result).max()))
+
+        net.observe = observe
+        frozen = replace(entry, ops=tuple(op for op in entry.ops if not OPS[op.name].update))
+        for x, y in zip(calibration.x[:CALIBRATION_SAMPLES], calibration.y[:CALIBRATION_SAMPLES], strict=True):
+            net._run(frozen, [x.reshape(-1), np.array([y])][: len(entry.params)], count=False)
+    return maxima
+
+
+def _expressions(entry: Entry) -> dict[str, tuple[object, ...]]:
+    """Each value's defining expression, equal across entries where they compute the same from the state before the step."""
+    keys: dict[str, tuple[object, ...]] = {name: (name,) for name, _ in entry.params}
+    for op in entry.ops:
+        if op.result is not None:
+            keys[op.result] = (op.name, op.attrs, *(keys.get(a, (a,)) for a in op.args))
+    return keys
+
+
+class _Lowering:
+    """Rewrites entries to integers; holds the slots made so far."""
+
+    def __init__(self, state: dict[str, State], slots: dict[str, Slot], maxima: Mapping[tuple[object, ...], float], e_x: int) -> None:
+        self.state, self.slots, self.maxima, self.e_x = state, slots, maxima, e_x
+        self.by_key: dict[tuple[object, ...], str] = {}
+
+    def entry(self, entry: Entry) -> Entry:
+        self.keys = _expressions(entry)
+        self.known = {s.name: s.type for s in self.state.values()}
+        self.bounds: dict[str, float] = {}
+        self.narrowed: dict[tuple[str, str], str] = {}
+        self.ops: list[Op] = []
+        params = tuple((name, self._param(name, type)) for name, type in entry.params)
+        self.known.update(params)
+        for op in entry.ops:
+            self._lower(op)
+        return replace(entry, params=params, ops=tuple(self.ops))
+
+    def _param(self, name: str, type: Type) -> Type:
+        return Type("i32", type.shape, Exp(0)) if name == "%y" else Type("i8", type.shape, Exp(self.e_x))
+
+    def _lower(self, op: Op) -> None:
+        row = OPS[op.name]
+        args = tuple(self._narrow(a, role) for a, role in zip(op.args, row.roles, strict=True))
+        op = replace(op, args=args)
+        if row.update:
+            self.ops.append(op.with_attrs(rate_log2=nearest_power_of_two(op.number("rate"))))
+            return
+        assert op.result is not None and op.type is not None
+        types = [self.known[a] for a in args]
+        self.ops.append(replace(op, type=self._natural(op, types)))
+        self.known[op.result] = self.ops[-1].type or op.type
+        self._bound(op)
+
+    def _natural(self, op: Op, types: list[Type]) -> Type:
+        row = OPS[op.name]
+        dtype = {"acc": "i32", "same": types[0].dtype}.get(row.narrow, row.narrow)
+        exp = row.exp([t.exp or Exp() for t in types], op)
+        assert op.type is not None and op.result is not None
+        if exp is None:
+            exp = Exp(0, (self._new_slot(f"e{op.result[1:]}", self.keys[op.result], "computed", 0, 0, 0),))
+        return Type(dtype, op.type.shape, exp)
+
+    def _bound(self, op: Op) -> None:
+        """Interval arithmetic: the largest magnitude that the op's result can have, if that does not depend on data."""
+        assert op.result is not None
+        inner = [self.bounds.get(a) for a in op.args if a in self.known and not a.startswith("@")]
+        match op.name:
+            case "softmax" | "one_hot" | "sign" | "gt0" | "sub_one_hot":
+                bound: float | None = 1.0
+            case "relu" | "abs" | "gate" | "mask":
+                bound = inner[0]
+            case "add" | "sub":
+                bound = None if None in inner else sum(b for b in inner if b is not None)
+            case "mul":
+                bound = None if None in inner else math.prod(b for b in inner if b is not None)
+            case "scale":
+                bound = None if inner[0] is None else inner[0] * abs(op.number("k"))
+            case _:
+                bound = None
+        if bound is not None:
+            self.bounds[op.result] = bound
+
+    def _narrow(self, name: str, role: str) -> str:
+        """The value ``name`` as ``role`` wants it; inserts a quant op at its first such use."""
+        dtype = KIND.get(role)
+        type = self.known[name]
+        if dtype is None or BYTES[type.dtype] <= BYTES[dtype]:
+            return name
+        if (name, dtype) not in self.narrowed:
+            result = f"{name}{'a' if dtype == 'i8' else 'v'}"
+            exp = self._narrow_exp(name, dtype, type)
+            self.ops.append(Op("quant", (name,), (), result, Type(dtype, type.shape, exp)))
+            self.known[result] = Type(dtype, type.shape, exp)
+            self.narrowed[name, dtype] = result
+        return self.narrowed[name, dtype]
+
+    def _narrow_exp(self, name: str, dtype: str, type: Type) -> Exp:
+        bits = BITS[dtype]
+        if name in self.bounds:
+            return Exp(exponent_for(self.bounds[name], bits))
+        key = self.keys[name]
+        start = exponent_for(self.maxima.get(key, 1.0), bits)
+        return Exp(0, (self._new_slot(f"{dtype}{name.replace('%', '_')}", (dtype, *key), "moving", start, bits, type.size),))
+
+    def _new_slot(self, label: str, key: tuple[object, ...], kind: str, start: int, bits: int, elems: int) -> str:
+        if key not in self.by_key:
+            while label in self.slots:
+                label += "i"
+            self.slots[label] = Slot(label, kind, start, bits, elems)
+            self.by_key[key] = label
+        return self.by_key[key]
+
+
+def check_rates(module: Module) -> list[str]:
+    """Sentences for rates that integers had to move to a power of two."""
+    said = []
+    for op in module.entry("learn").ops:
+        if "rate_log2" in dict(op.attrs):
+            log2, rate = int(op.number("rate_log2")), op.number("rate")
+            if 2.0**log2 != rate:
+                said.append(f"{op.args[0][1:]}: rate {rate:g} becomes 2^{log2} = {2.0**log2:g}")
+    return said
+
+
+def check_limits(module: Module) -> None:
+    """Refuses shapes whose exact sums do not fit 32 bits.
+
+    Raises:
+        ConfigError: naming the weight.
+    """
+    for entry in module.entries:
+        types = module.types(entry)
+        for op in entry.ops:
+            row = OPS[op.name]
+            if "W" not in row.roles or row.update:
+                continue
+            W, v = types[op.args[0]], types[op.args[1]]
+            terms = W.shape[0] if op.name.startswith("matvec_t") else W.shape[1]
+            if terms << (BITS[W.dtype] + BITS[v.dtype]) >= 1 << 30:
+                raise ConfigError(f"{op.args[0][1:]} has too many terms ({terms}) for 32-bit sums.", "Use a narrower layer, or dtype f32.")
+
+
+__all__ = ["Calibration", "check_limits", "check_rates", "input_exponent", "quantize", "quantize_input", "scale_parts"]

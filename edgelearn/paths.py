@@ -1,0 +1,47 @@
+"""Where the files that come with the package are: in a checkout, an editable install or a wheel."""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from edgelearn.errors import MissingToolError
+
+_PACKAGE = Path(__file__).resolve().parent
+_SUFFIXES = {"win32": {"libelrt": ".dll", "el-sim": ".exe"}, "darwin": {"libelrt": ".dylib"}}
+
+
+def resource(name: str) -> Path:
+    """The folder ``boards`` or ``firmware``.
+
+    A checkout's own comes first: an editable install keeps a copy from the day it was installed.
+
+    Raises:
+        MissingToolError: the installation is incomplete.
+    """
+    checkout = _PACKAGE.parent / name
+    if checkout.is_dir() and (_PACKAGE.parent / "pyproject.toml").is_file():
+        return checkout
+    packaged = _PACKAGE / "_data" / name
+    if packaged.is_dir():
+        return packaged
+    raise _incomplete(f"the folder '{name}'")
+
+
+def native(name: str) -> Path:
+    """The compiled ``libelrt`` (shared library) or ``el-sim`` (program).
+
+    Raises:
+        MissingToolError: it has not been built.
+    """
+    suffix = _SUFFIXES.get(sys.platform, {"libelrt": ".so"}).get(name, "")
+    # Down to the file: of an editable install's folder there is no single path, of its files there is.
+    found = Path(str(files("edgelearn") / "_native" / (name + suffix)))
+    if found.is_file():
+        return found
+    raise _incomplete(name)
+
+
+def _incomplete(what: str) -> MissingToolError:
+    return MissingToolError(f"This installation of edgelearn lacks {what}.", "Reinstall with: pip install .")

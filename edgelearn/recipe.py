@@ -1,0 +1,245 @@
+"""Recipes: the TOML file that says which network learns what, by which rule, and for how long."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from edgelearn import tomlfile
+from edgelearn.errors import ConfigError, UsageError
+from edgelearn.target import DTYPES
+
+SHIPPED = Path(__file__).resolve().parent / "recipes"
+LAYER_KINDS = ("conv", "depthwise", "pool", "recurrent")
+DROPS = (0.5, 0.7, 0.8, 0.9, 0.95)
+MAX_CLASSES = 0xFFFF  # labels are u16 on the wire, and 0xFFFF means none
+_TABLES = ("model", "rule", "data", "train")
+
+Parameter = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """``input`` is the shape of one sample, ``layers`` the widths of the hidden blocks."""
+
+    input: tuple[int, ...]
+    layers: tuple[int, ...]
+    classes: int
+
+
+@dataclass(frozen=True)
+class RuleSpec:
+    """``name`` of a shipped rule or ``/absolute/file.py:Class``; ``params`` go to the rule as they stand."""
+
+    name: str
+    params: Mapping[str, Parameter]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """``name`` of a data set, or the absolute path of a file; named sets lie in ``root``, None for EDGELEARN_DATA."""
+
+    name: str
+    root: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """How to train. The rate halves when each fraction in ``drops`` of the samples has been shown."""
+
+    dtype: str = "int8"
+    epochs: int = 1
+    seed: int = 0
+    drops: tuple[float, ...] = DROPS
+    batch: int = 1
+    steps: int | None = None  # samples in all, instead of whole epochs
+
+    def wrong(self) -> tuple[str, str, str] | None:
+        """(key, problem, remedy) of the first impossible value, None if all are possible."""
+        if self.dtype not in DTYPES:
+            return "dtype", f"'{self.dtype}' is no dtype.", f"Choose one of: {', '.join(DTYPES)}."
+        if not 0 <= self.seed < 2**32:
+            return "seed", f"{self.seed} is no seed.", "Choose a number from 0 to 4294967295."
+        for key, value in (("epochs", self.epochs), ("batch", self.batch), ("steps", self.steps)):
+            if value is not None and not 1 <= value < 2**31:
+                return key, f"{value} is too few or too many.", "Choose a number from 1 to 2147483647."
+        if list(self.drops) != sorted(set(self.drops)) or not all(0 < drop < 1 for drop in self.drops):
+            return "drops", "these are no rising fractions.", f"Write them as in {list(DROPS)}; [] for a constant rate."
+        return None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe. ``text`` is the file as read, ``path`` its place; overrides change neither."""
+
+    model: ModelSpec
+    rule: RuleSpec
+    data: DataSpec
+    train: TrainSpec
+    text: str = field(compare=False)
+    path: Path = field(compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    def steps_total(self, n_train: int) -> int:
+        """How many samples will be shown in all, out of ``n_train`` that exist."""
+        return self.train.steps if self.train.steps is not None else self.train.epochs * n_train
+
+    def override(
+        self,
+        *,
+        dtype: str | None = None,
+        epochs: int | None = None,
+        seed: int | None = None,
+        drops: tuple[float, ...] | None = None,
+        batch: int | None = None,
+        steps: int | None = None,
+        data: str | None = None,
+    ) -> Recipe:
+        """This recipe with what is not None replaced. ``data``: a name, a file, or the folder that this set lies in.
+
+        Raises:
+            UsageError: a value is impossible.
+        """
+        given = {"dtype": dtype, "epochs": epochs, "seed": seed, "drops": drops, "batch": batch, "steps": steps}
+        train = replace(self.train, **{key: value for key, value in given.items() if value is not None})
+        if wrong := train.wrong():
+            key, problem, hint = wrong
+            raise UsageError(f"--{key}: {problem}", hint)
+        return replace(self, train=train, data=self.data if data is None else self._other_data(data))
+
+    def _other_data(self, given: str) -> DataSpec:
+        name = _data_name(given, Path.cwd())
+        if _is_path(given) and Path(name).is_dir() and not _is_path(self.data.name):
+            return DataSpec(self.data.name, root=name)
+        return DataSpec(name, self.data.root)
+
+    def fault(self, section: str, key: str, problem: str, hint: str) -> ConfigError:
+        """The error for a value that only a later stage can judge, with file and line."""
+        return tomlfile.Document(self.path, self.text, {}).fault(section, key, problem, hint)
+
+    def as_toml(self) -> str:
+        """This recipe, overrides included, as a file that ``parse`` reads back: what a run keeps."""
+        parts = {"model": asdict(self.model), "rule": {"name": self.rule.name, **self.rule.params}}
+        parts |= {"data": asdict(self.data), "train": asdict(self.train)}
+        lines = [f"[{name}]\n" + "".join(_assignments(table)) for name, table in parts.items()]
+        return "\n".join(lines)
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    return tuple(sorted(file.stem for file in SHIPPED.glob("*.toml")))
+
+
+def load(name_or_path: str | Path) -> Recipe:
+    """A shipped recipe by bare name, or a file.
+
+    Raises:
+        ConfigError: no such recipe, or something in it is wrong; names file, line and key.
+    """
+    path = SHIPPED / f"{name_or_path}.toml" if str(name_or_path) in shipped() else Path(name_or_path)
+    if not path.is_file():
+        hint = tomlfile.nearest(str(name_or_path), shipped(), f"Give a file, or one of: {', '.join(shipped())}.")
+        raise ConfigError(f"There is no recipe '{name_or_path}'.", hint)
+    return _recipe(tomlfile.read(path))
+
+
+def parse(text: str, path: Path) -> Recipe:
+    """A recipe from its text; ``path`` is where relative file names start and what errors name.
+
+    Raises:
+        ConfigError: something in it is wrong.
+    """
+    return _recipe(tomlfile.parse(text, path))
+
+
+def _recipe(doc: tomlfile.Document) -> Recipe:
+    doc.table("", _TABLES)
+    return Recipe(_model(doc), _rule(doc), _data(doc), _train(doc), doc.text, doc.path)
+
+
+def _model(doc: tomlfile.Document) -> ModelSpec:
+    table = doc.table("model", ("input", "layers", "classes"))
+    for key in ("input", "layers"):
+        if not table.items(key):
+            raise table.fault(key, f"'{key}' is empty.", f"Give at least one number: {key} = [32]")
+    input_shape = tuple(_width(table, "input", size) for size in table.items("input"))
+    layers = tuple(_width(table, "layers", layer) for layer in table.items("layers"))
+    return ModelSpec(input_shape, layers, table.integer("classes", low=2, high=MAX_CLASSES))
+
+
+def _width(table: tomlfile.Table, key: str, item: object) -> int:
+    """One width; a table here is a layer of a kind that has no lowering."""
+    if isinstance(item, dict) and key == "layers":
+        kinds = [kind for kind in LAYER_KINDS if kind in item]
+        if not kinds:
+            raise table.fault(key, f"{item} names no kind of layer.", f"Kinds: {', '.join(LAYER_KINDS)}.")
+        raise table.fault(key, f"{kinds[0]} layers are not lowered yet.", "Give dense widths, as in [32, 32].")
+    if not isinstance(item, int) or isinstance(item, bool) or not 1 <= item <= 0xFFFF:
+        raise table.fault(key, f"{item!r} in '{key}' is no size.", "Write whole numbers from 1 to 65535.")
+    return item
+
+
+def _rule(doc: tomlfile.Document) -> RuleSpec:
+    table = doc.table("rule", ("name",), free=True)
+    params: dict[str, Parameter] = {}
+    for key, value in table.values.items():
+        if not isinstance(value, bool | int | float | str):
+            raise table.fault(key, f"'{key}' is neither number, text nor true/false.", f"Write {key} = 0.5, say.")
+        params[key] = value
+    name = table.text("name")
+    del params["name"]
+    file, colon, cls = name.rpartition(":")
+    return RuleSpec(_anchored(file, doc.path.parent) + colon + cls if file.endswith(".py") else name, params)
+
+
+def _data(doc: tomlfile.Document) -> DataSpec:
+    table, folder = doc.table("data", ("name", "root")), doc.path.parent
+    root = _anchored(table.text("root"), folder) if "root" in table.values else None
+    return DataSpec(_data_name(table.text("name"), folder), root)
+
+
+def _train(doc: tomlfile.Document) -> TrainSpec:
+    table = doc.table("train", tuple(TrainSpec.__dataclass_fields__))
+    train = TrainSpec(
+        dtype=table.text("dtype", TrainSpec.dtype),
+        epochs=table.integer("epochs", TrainSpec.epochs),
+        seed=table.integer("seed", TrainSpec.seed),
+        drops=table.numbers("drops", DROPS),
+        batch=table.integer("batch", TrainSpec.batch),
+        steps=table.integer("steps") if "steps" in table.values else None,
+    )
+    if wrong := train.wrong():
+        key, problem, hint = wrong
+        raise table.fault(key, f"'{key}': {problem}", hint)
+    return train
+
+
+def _data_name(name: str, folder: Path) -> str:
+    return _anchored(name, folder) if _is_path(name) else name
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or "\\" in name or name.startswith((".", "~")) or name.endswith((".npz", ".csv"))
+
+
+def _anchored(name: str, folder: Path) -> str:
+    """An absolute path, for a resumed run in another folder: beside the recipe, else in the working folder."""
+    beside = folder.resolve() / Path(name).expanduser()
+    return str(beside if beside.exists() or not Path(name).exists() else Path(name).resolve())
+
+
+def _assignments(table: Mapping[str, object]) -> list[str]:
+    return [f"{key} = {_toml(value)}\n" for key, value in table.items() if value is not None]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(repr, value))}]"  # pyright: ignore[reportUnknownArgumentType] only numbers come here
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value) if isinstance(value, bool) else repr(value)

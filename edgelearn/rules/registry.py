@@ -1,0 +1,114 @@
+"""How a rule becomes known: the ``@rule`` decorator, and finding one by name or in a user's own file."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgelearn.errors import ConfigError
+
+BUILT_IN = {"mono-forward": "edgelearn.rules.mono_forward"}
+_KNOWN: dict[str, type] = {}
+
+
+def rule(name: str, cite: str = "") -> Callable[[type], type]:
+    """Class decorator: makes a rule of a class whose annotated attributes are its parameters.
+
+    The class must define ``step(self, s, x, y)`` and ``predict(self, blocks, x)``, and may define ``init(self, s, key)``.
+    """
+
+    def register(cls: type) -> type:
+        made = dataclass(frozen=True)(cls)
+        made.rule_name, made.rule_cite = name, cite  # type: ignore[attr-defined]
+        for hook in ("step", "predict"):
+            if not callable(getattr(made, hook, None)):
+                raise ConfigError(f"The rule {name} has no {hook}.", "See docs/rules.md for the two methods that a rule needs.")
+        _KNOWN[name] = made
+        return made
+
+    return register
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule with its parameters, and the file it came from (None: built in)."""
+
+    name: str
+    instance: Any
+    source: Path | None = None
+
+    def text(self) -> str:
+        return "" if self.source is None else self.source.read_text(encoding="utf-8")
+
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text().encode()).hexdigest()
+
+
+def find(name: str, params: dict[str, Any] | None = None, base: Path | None = None) -> Rule:
+    """The rule ``name``: built in, or ``file.py:Class`` (relative to ``base``), with ``params``.
+
+    Raises:
+        ConfigError: no such rule, file or class, or a parameter that the rule does not have.
+    """
+    cls, source = _user_class(name, base) if ":" in name else (_built_in(name), None)
+    return Rule(name, _instance(name, cls, params or {}), source)
+
+
+def _built_in(name: str) -> type:
+    if name not in BUILT_IN:
+        near = difflib.get_close_matches(name, BUILT_IN, 1)
+        raise ConfigError(
+            f"There is no rule {name!r}.",
+            f"Did you mean {near[0]!r}?" if near else f"Built in: {', '.join(BUILT_IN)}; your own: 'file.py:Class'.",
+        )
+    importlib.import_module(BUILT_IN[name])
+    return _KNOWN[name]
+
+
+def _user_class(name: str, base: Path | None) -> tuple[type, Path]:
+    file, _, cls_name = name.rpartition(":")
+    path = (base or Path.cwd()) / file
+    if not path.is_file():
+        raise ConfigError(f"There is no rule file {path}.", "Give the path relative to the recipe, as 'file.py:Class'.")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    module_name = f"edgelearn_user_rule_{digest}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses look their module up by name
+    try:
+        spec.loader.exec_module(module)
+    except EdgeLearnSyntax as error:
+        raise ConfigError(f"{path} cannot be read: {error}", "Fix the file; it is ordinary Python.") from error
+    cls = getattr(module, cls_name, None)
+    if not hasattr(cls, "rule_name"):
+        raise ConfigError(f"{path} has no rule {cls_name}.", f"Put @edgelearn.rule('name') above class {cls_name}.")
+    return cls, path  # type: ignore[return-value]
+
+
+EdgeLearnSyntax = (SyntaxError, ImportError, NameError)
+
+
+def _instance(name: str, cls: type, params: dict[str, Any]) -> Any:
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key, value in params.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, 1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(fields) or 'none'}."
+            raise ConfigError(f"The rule {name} has no parameter {key!r}.", hint)
+        default = fields[key].default
+        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            params = {**params, key: float(value)}
+        elif default is not dataclasses.MISSING and not isinstance(value, type(default)):
+            raise ConfigError(
+                f"The rule {name}'s parameter {key!r} is {value!r}, not {type(default).__name__}.", f"The default is {default!r}."
+            )
+    return cls(**params)

@@ -1,0 +1,157 @@
+"""The plan backend: a lowered module as the bytes that the C runtime runs."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgelearn.errors import ConfigError
+from edgelearn.ir import rng
+from edgelearn.ir.core import Entry, Module, Op, State
+from edgelearn.ir.interp import HALVE_EVERY, RESCALE_EVERY, normal_multiplier
+from edgelearn.ir.ops import OPS, rate, scale_parts
+from edgelearn.ir.types import Exp, Type
+from edgelearn.passes.memory import state_layout
+from edgelearn_export.plan import format as F
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Entry point ``plan`` of ``edgelearn.backends``."""
+
+    name: str = "plan"
+    suffix: str = ".plan"
+
+    def export(self, module: Module, board: str) -> bytes:
+        """The plan of ``module``, bound to ``board`` ("" for any)."""
+        return encode(module, board)
+
+
+def board_number(board: str) -> int:
+    """What a plan carries of its board's id; 0 means any board."""
+    return zlib.crc32(board.encode()) if board else 0
+
+
+def encode(module: Module, board: str = "") -> bytes:
+    """A planned module (after the memory pass) as plan bytes.
+
+    Raises:
+        ConfigError: the module uses an op that no kernel does, or has too many values.
+    """
+    return _Encoder(module).encode(board)
+
+
+class _Encoder:
+    """Numbers the tensors and slots of one module and writes the sections."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.layout = state_layout(module)
+        self.slots = {s.name: i + 1 for i, s in enumerate(module.slots)}  # slot 0 is the constant 0
+        self.index: dict[tuple[str, str], int] = {}
+        self.tensors: list[bytes] = []
+        self.types: list[Type] = []
+        for s in module.state:
+            self._add(("-", s.name), s.type, "state", self.layout.tensors[s.name])
+        places = {(p.entry, p.value): p.offset for p in module.places}
+        for entry in module.entries:
+            for name, type in entry.types().items():
+                self._add((entry.name, name), type, "arena", places[entry.name, name])
+
+    def _add(self, key: tuple[str, str], type: Type, region: str, offset: int) -> None:
+        rows, cols = type.shape if len(type.shape) == 2 else (1, type.size)
+        exp = type.exp or Exp()
+        slots = [self.slots[s] for s in exp.slots] + [0, 0]
+        if len(exp.slots) > 2 or max(rows, cols) > 0xFFFF:
+            raise ConfigError(f"{key[1]} ({type}) is beyond what a plan can say.", "Make the layer narrower.")
+        dtype = F.TENSOR_DTYPES[type.dtype]
+        record = F.STRUCTS["tensor"].pack(offset, rows, cols, F.REGIONS[region], dtype, exp.const, slots[0], slots[1], 0, 0)
+        if record not in self.tensors:  # values of both entries often coincide
+            self.tensors.append(record)
+            self.types.append(type)
+        self.index[key] = self.tensors.index(record)
+        if len(self.tensors) > 255:
+            raise ConfigError("The net has more values than a plan can number.", "Use fewer layers.")
+
+    def encode(self, board: str) -> bytes:
+        module = self.module
+        infer, learn = module.entry("infer"), module.entry("learn")
+        sections = b"".join(
+            [struct.pack(f"<{len(module.drops)}I", *module.drops), self._slots(), b"".join(self.tensors), self._inits()]
+            + [self._ops(infer), self._ops(learn)]
+        )
+        header = {
+            "magic": F.MAGIC, "version": F.VERSION, "header_bytes": F.STRUCTS["header"].size,
+            "total_bytes": F.STRUCTS["header"].size + len(sections) + 4, "board": board_number(board),
+            "dtype": F.PLAN_DTYPES[module.dtype], "n_drops": len(module.drops), "n_slots": len(module.slots) + 1,
+            "n_tensors": len(self.tensors), "n_inits": len(module.state), "flags": F.FLAG_GUESS if learn.result else 0,
+            "classes": module.integer("classes"), "n_infer": len(infer.ops), "n_learn": len(learn.ops),
+            "state_bytes": self.layout.nbytes, "arena_bytes": module.integer("arena_bytes"), "meta": self.layout.meta,
+            "input": self.index["infer", "%x"], "label": self.index["learn", "%y"],
+            "guess": self.index["learn", learn.result] if learn.result else 0, "output": self.index["infer", infer.result or ""],
+            "rescale_every": RESCALE_EVERY, "halve_every": HALVE_EVERY, "tlv_bytes": 0,
+        }  # fmt: skip
+        body = F.STRUCTS["header"].pack(*(header[name] for name, _ in F.HEADER)) + sections
+        return body + struct.pack("<I", zlib.crc32(body))
+
+    def _slots(self) -> bytes:
+        pack = F.STRUCTS["slot"].pack
+        found = [pack(0, 0, 0, 0, 0, 0)]
+        owner = {s.type.exp.slots[0]: i for i, s in enumerate(self.module.state) if s.type.exp}
+        for s in self.module.slots:
+            found.append(pack(F.SLOT_KINDS[s.kind], s.start, s.bits, owner.get(s.name, 0), s.elems, 0))
+        return b"".join(found)
+
+    def _inits(self) -> bytes:
+        return b"".join(self._init(i, s) for i, s in enumerate(self.module.state))
+
+    def _init(self, index: int, s: State) -> bytes:
+        shift, scale = 0, 0
+        if s.init.kind == "normal" and s.type.exp is None:
+            scale = int(np.float32(s.init.std / rng.NORMAL_STD).view(np.uint32))
+        elif s.init.kind == "normal":
+            starts = {slot.name: slot.start for slot in self.module.slots}
+            assert s.type.exp is not None
+            scale, shift = normal_multiplier(s.init.std, starts[s.type.exp.slots[0]])
+        return F.STRUCTS["init"].pack(index, F.INIT_KINDS[s.init.kind], shift, s.init.stream, scale)
+
+    def _ops(self, entry: Entry) -> bytes:
+        return b"".join(self._op(entry.name, op) for op in entry.ops)
+
+    def _op(self, entry: str, op: Op) -> bytes:
+        name = op.name if self.module.dtype != "f32" else f"{op.name}_f32"
+        if not OPS[op.name].kernels or name not in F.KERNEL_CODES:
+            where = f"{op.loc.file}:{op.loc.line}: " if op.loc else ""
+            raise ConfigError(f"{where}No kernel does {op.name} in {self.module.dtype}.", "Write it with other words of edgelearn.L.")
+        keys = [("-", a) if a.startswith("@") else (entry, a) for a in op.args] + ([(entry, op.result)] if op.result else [])
+        args = [self.index[key] for key in keys]
+        self._check(name, op, [self.types[a] for a in args])
+        flags = (F.OP_RELU if op.attr("relu", 0) else 0) | (F.OP_NEGATIVE if op.attr("sign", 1) == -1 else 0)
+        k, imm = self._numbers(op)
+        return F.STRUCTS["op"].pack(F.KERNEL_CODES[name], flags, k, int(op.number("id", 0)), *(args + [0] * 4)[:4], imm)
+
+    def _check(self, name: str, op: Op, types: list[Type]) -> None:
+        """A kernel reads only what its row says; the device would refuse it too."""
+        letters = {"i8": "b", "i16": "h", "i32": "w", "f32": "f"}
+        for type, arg in zip(types, F.KERNEL_ARGS[name], strict=True):
+            if letters[type.dtype] not in arg.split(":")[0]:
+                where = f"{op.loc.file}:{op.loc.line}: " if op.loc else ""
+                raise ConfigError(f"{where}No kernel does {op.name} on {type}.", "Write it with other words of edgelearn.L.")
+
+    def _numbers(self, op: Op) -> tuple[int, int]:
+        """(k, imm): the rate's exponent, the factor or the threshold, as the kernel wants it."""
+        float_bits = lambda v: int(np.float32(v).view(np.int32))  # noqa: E731
+        if self.module.dtype == "f32":
+            if OPS[op.name].update:
+                return 0, float_bits(rate(op, 0))
+            key = {"scale": "k", "gate": "threshold"}.get(op.name)
+            return 0, float_bits(op.number(key)) if key else 0
+        if OPS[op.name].update:
+            return int(op.number("rate_log2")), 0
+        if op.name == "scale":
+            mantissa, exponent = scale_parts(op.number("k"))
+            return exponent, mantissa
+        return 0, round(op.number("threshold") * 32768) if op.name == "gate" else 0

@@ -1,0 +1,52 @@
+/* The board's end of the link: frames in, replies out. See edgelearn/link/messages.py for the messages. */
+#ifndef EL_LINK_H
+#define EL_LINK_H
+
+#include "../gen/el_proto.h"
+#include "edgelearn.h"
+#include "el_hal.h"
+
+#ifndef EL_MAX_FRAME
+#define EL_MAX_FRAME 371 /* bytes before the CRC; a port with little RAM says less, down to 64 */
+#endif
+
+typedef struct el_link {
+  el_t *el;
+  const el_hal *hal;
+  uint8_t *pool; /* plan (if it came over the link), state and arena live here */
+  uint32_t pool_bytes;
+  const uint8_t *fixed_plan; /* compiled in, or NULL */
+  uint32_t fixed_plan_bytes;
+  uint32_t boot_id;
+  uint32_t plan_size; /* being received, or received */
+  uint32_t plan_hash;
+  uint32_t plan_got;
+  uint32_t infer_id;
+  uint32_t bad_frames;
+  uint16_t part; /* bytes of the sample that are in the input buffer */
+  uint8_t part_kind; /* message code that the part belongs to, 0 for none */
+  uint8_t phase;
+  uint8_t rx_code; /* COBS decoder */
+  uint8_t rx_left;
+  uint8_t rx_bad;
+  uint16_t rx_len;
+  uint16_t guesses[EL_RESULTS]; /* ring of the last predictions, by step % EL_RESULTS */
+  uint32_t first_guess;         /* step of the oldest one that is known */
+  uint8_t rx[EL_MAX_FRAME + 4];
+  uint8_t tx[EL_MAX_FRAME + 4];
+} el_link;
+
+/* `plan` NULL: plans come over the link and live in the pool. */
+void el_link_init(el_link *link, el_t *el, const el_hal *hal, void *pool, uint32_t pool_bytes, const void *plan,
+                  uint32_t plan_bytes);
+
+/* Handles what has arrived; returns the number of bytes it took. Call it in a loop. */
+uint32_t el_link_poll(el_link *link);
+
+/* frame.c: feeds one received byte to the decoder. Returns the length of a frame whose CRC is right (now in link->rx), else 0. */
+uint16_t el_frame_feed(el_link *link, uint8_t byte);
+/* frame.c: adds the CRC to link->tx[0..n) and sends it COBS-encoded. */
+void el_frame_send(el_link *link, uint16_t n);
+uint32_t el_crc32(uint32_t crc, const uint8_t *bytes, uint32_t n); /* start with 0, as zlib does */
+
+#endif

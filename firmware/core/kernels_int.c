@@ -1,0 +1,188 @@
+/* Integer kernels, portable C. Their meaning, bit for bit, is the `i32` column of edgelearn/ir/ops.py. */
+#include <string.h>
+
+#include "el_dot.h"
+#include "el_kernel.h"
+
+void el_narrow_begin(el_narrow *n, const el_arg *out, int16_t e) {
+  n->dtype = out->dtype;
+  n->limit = out->dtype == EL_DTYPE_I8 ? 127 : out->dtype == EL_DTYPE_I16 ? 32767 : EL_I32_MAX;
+  n->shift = (int16_t)(out->e - e);
+  n->p = out->p;
+  n->saturated = 0;
+  n->maximum = 0;
+}
+
+void el_narrow_end(el_run *run, const el_narrow *n, const el_arg *out) {
+  if (!run->counting || n->dtype == EL_DTYPE_I32) return;
+  if (run->slots[(uint32_t)out->slot * EL_SLOT_BYTES + EL_SLOT_KIND] != EL_SLOT_IS_MOVING) return;
+  uint8_t *window = run->stats + (uint32_t)out->slot * 4;
+  uint32_t saturated = el_get16(window) + n->saturated;
+  el_put16(window, (uint16_t)(saturated > 65535 ? 65535 : saturated));
+  if ((uint32_t)n->maximum > el_get16(window + 2)) el_put16(window + 2, (uint16_t)n->maximum);
+}
+
+/* --- products --- */
+
+static int32_t bias_term(const el_arg *b, uint32_t i, int16_t e) {
+  const int32_t bound = (int32_t)1 << 30;
+  int32_t q = el_shift(el_load_q(b, i), (int16_t)(e - b->e));
+  return q > bound ? bound : q < -bound ? -bound : q;
+}
+
+/* y = W x (+ b), four rows at a time; negative results are cut to 0 if `relu`. */
+static void product(el_run *run, const el_arg *W, const el_arg *x, const el_arg *b, const el_arg *y) {
+  const int8_t *w = W->p;
+  uint8_t relu = run->op[EL_OP_FLAGS] & EL_OP_RELU;
+  int16_t e = (int16_t)(W->e + x->e);
+  el_narrow out;
+  el_narrow_begin(&out, y, e);
+  for (uint16_t row = 0; row < W->rows; row = (uint16_t)(row + 4)) {
+    int32_t z[4];
+    uint8_t n = (uint8_t)(W->rows - row < 4 ? W->rows - row : 4);
+    if (n == 4) {
+      el_dot4(w, x->p, W->cols, z);
+      w += (uint32_t)4 * W->cols;
+    } else {
+      for (uint8_t j = 0; j < n; j++, w += W->cols) z[j] = el_dot1(w, x->p, W->cols);
+    }
+    for (uint8_t j = 0; j < n; j++) {
+      if (b) z[j] += bias_term(b, (uint32_t)row + j, e);
+      el_narrow_put(&out, (uint32_t)row + j, relu && z[j] < 0 ? 0 : z[j]);
+    }
+  }
+  el_narrow_end(run, &out, y);
+}
+
+void el_k_affine(el_run *run, const el_arg *a) { product(run, &a[0], &a[1], &a[2], &a[3]); }
+void el_k_matvec(el_run *run, const el_arg *a) { product(run, &a[0], &a[1], NULL, &a[2]); }
+
+static uint8_t all_zero(const int16_t *v, uint16_t n) {
+  while (n--)
+    if (*v++) return 0;
+  return 1;
+}
+
+/* y = W^T d, only where mask > 0: column by column, so that no row of accumulators is needed. */
+static void transposed(el_run *run, const el_arg *W, const el_arg *d, const int8_t *mask, const el_arg *y) {
+  const int16_t *dp = d->p;
+  uint8_t nothing = all_zero(dp, d->cols);
+  el_narrow out;
+  el_narrow_begin(&out, y, (int16_t)(W->e + d->e));
+  for (uint16_t col = 0; col < W->cols; col++) {
+    int32_t z = 0;
+    if (!nothing && (!mask || mask[col] > 0)) {
+      const int8_t *w = (const int8_t *)W->p + col;
+      for (uint16_t row = 0; row < W->rows; row++, w += W->cols) z += (int32_t)*w * dp[row];
+    }
+    el_narrow_put(&out, col, z);
+  }
+  el_narrow_end(run, &out, y);
+}
+
+void el_k_matvec_t(el_run *run, const el_arg *a) { transposed(run, &a[0], &a[1], NULL, &a[2]); }
+void el_k_matvec_t_mask(el_run *run, const el_arg *a) { transposed(run, &a[0], &a[1], a[2].p, &a[3]); }
+
+/* --- updates: k = round(d * rate * 2^16) in units of w per unit of x; w -= floor((k x + r) / 2^16) --- */
+
+static int16_t update_shift(const el_run *run, const el_arg *w, int16_t e_d, int16_t e_x) {
+  return (int16_t)(w->e - e_d - e_x - (int8_t)run->op[EL_OP_K] - 16 + run->drops);
+}
+
+static int32_t multiplier(const el_run *run, int32_t d, int16_t shift) {
+  const int32_t bound = (int32_t)1 << 22;
+  int32_t k = el_shift(d, shift);
+  k = k > bound ? bound : k < -bound ? -bound : k;
+  return run->op[EL_OP_FLAGS] & EL_OP_NEGATIVE ? -k : k;
+}
+
+static uint32_t update_dither(const el_run *run) { return run->dither + run->op[EL_OP_ID] * EL_RNG_OP; }
+
+void el_k_outer_update(el_run *run, const el_arg *a) {
+  const el_arg *W = &a[0], *d = &a[1], *x = &a[2];
+  int16_t shift = update_shift(run, W, d->e, x->e);
+  uint32_t start = update_dither(run);
+  int8_t *w = W->p;
+  for (uint16_t row = 0; row < W->rows; row++, w += W->cols, start += EL_RNG_ROW) {
+    int32_t k = multiplier(run, ((const int16_t *)d->p)[row], shift);
+    if (k) el_update_row(w, x->p, W->cols, k, start);
+  }
+}
+
+void el_k_vec_update(el_run *run, const el_arg *a) {
+  const el_arg *b = &a[0], *d = &a[1];
+  int16_t shift = update_shift(run, b, d->e, 0);
+  uint32_t r = update_dither(run);
+  int32_t limit = b->dtype == EL_DTYPE_I8 ? 127 : 32767;
+  for (uint16_t i = 0; i < b->cols; i++, r += EL_RNG_ROW) {
+    int32_t k = multiplier(run, el_load_q(d, i), shift);
+    if (!k) continue;
+    int32_t q = el_load_q(b, i) - ((k + (int32_t)(r >> 16)) >> 16);
+    el_store(b->p, b->dtype, i, q > limit ? limit : q < -limit ? -limit : q);
+  }
+}
+
+/* --- classes --- */
+
+/* 2^-(top - g) in Q15, from a table; `shift` brings the distance to Q10. */
+static uint16_t power_below(int32_t top, int32_t g, int16_t shift) {
+  static EL_ROM uint16_t pow2[64] = {EL_POW2_TABLE};
+  uint32_t distance = (uint32_t)top - (uint32_t)g;
+  int32_t q10 = el_shift((int32_t)(distance > EL_I32_MAX ? EL_I32_MAX : distance), shift);
+  uint32_t t = ((uint32_t)(q10 > 16384 ? 16384 : q10) * EL_LOG2E_Q10) >> 10;
+  return t >> 10 > 15 ? 0 : (uint16_t)(el_rom_u16(&pow2[t >> 4 & 63]) >> (t >> 10));
+}
+
+void el_k_softmax(el_run *run, const el_arg *a) {
+  const el_arg *g = &a[0];
+  uint16_t n = g->cols, *p = a[1].p;
+  int16_t shift = (int16_t) - (g->e + 10);
+  int32_t top = el_load_q(g, 0);
+  uint32_t total = 0;
+  (void)run;
+  for (uint16_t i = 1; i < n; i++) {
+    int32_t q = el_load_q(g, i);
+    if (q > top) top = q;
+  }
+  for (uint16_t i = 0; i < n; i++) total += p[i] = power_below(top, el_load_q(g, i), shift);
+  for (uint16_t i = 0; i < n; i++) {
+    uint32_t q = p[i] ? (((uint32_t)p[i] << 15) + (total >> 1)) / total : 0;
+    p[i] = (uint16_t)(q > 32767 ? 32767 : q);
+  }
+}
+
+void el_k_one_hot(el_run *run, const el_arg *a) {
+  int32_t *y = a[1].p;
+  (void)run;
+  for (uint16_t i = 0; i < a[1].cols; i++) y[i] = i == *(const int32_t *)a[0].p ? 32768 : 0;
+}
+
+void el_k_sub_one_hot(el_run *run, const el_arg *a) {
+  const int16_t *p = a[0].p;
+  int16_t *e = a[2].p;
+  (void)run;
+  for (uint16_t i = 0; i < a[2].cols; i++) {
+    int32_t q = i == *(const int32_t *)a[1].p ? (int32_t)p[i] - 32768 : p[i];
+    e[i] = (int16_t)(q < -32767 ? -32767 : q);
+  }
+}
+
+void el_k_gate(el_run *run, const el_arg *a) {
+  const el_arg *v = &a[0];
+  int32_t threshold = el_shift((int32_t)el_get32(run->op + EL_OP_IMM), (int16_t)(v->e + 15));
+  uint8_t open = 0;
+  for (uint16_t i = 0; i < v->cols && !open; i++) {
+    int32_t q = el_load_q(v, i);
+    open = q >= threshold || -q >= threshold;
+  }
+  for (uint16_t i = 0; i < v->cols; i++) el_store(a[1].p, a[1].dtype, i, open ? el_load_q(v, i) : 0);
+}
+
+void el_k_argmax(el_run *run, const el_arg *a) {
+  const el_arg *v = &a[0];
+  uint16_t best = 0;
+  (void)run;
+  for (uint16_t i = 1; i < v->cols; i++)
+    if (el_load_q(v, i) > el_load_q(v, best)) best = i;
+  *(int32_t *)a[1].p = best;
+}

@@ -1,0 +1,66 @@
+/* Integer kernels that work element by element: for rules whose ops were not fused. Clear before fast. */
+#include "el_kernel.h"
+
+typedef int32_t (*el_map)(int32_t u, int32_t v);
+
+/* An operand of one element goes with every element of the other. */
+static int32_t at(const el_arg *a, uint32_t i) { return el_load_q(a, a->cols == 1 ? 0 : i); }
+
+static void map1(el_run *run, const el_arg *v, const el_arg *y, int16_t e, el_map f) {
+  el_narrow out;
+  el_narrow_begin(&out, y, e);
+  for (uint16_t i = 0; i < y->cols; i++) el_narrow_put(&out, i, f(el_load_q(v, i), 0));
+  (void)run;
+}
+
+static int32_t relu(int32_t u, int32_t v) { return (void)v, u > 0 ? u : 0; }
+static int32_t magnitude(int32_t u, int32_t v) { return (void)v, u < 0 ? -u : u; }
+static int32_t sign(int32_t u, int32_t v) { return (void)v, u > 0 ? 128 : u < 0 ? -128 : 0; }
+static int32_t positive(int32_t u, int32_t v) { return (void)v, u > 0 ? 128 : 0; }
+
+void el_k_relu(el_run *run, const el_arg *a) { map1(run, &a[0], &a[1], a[0].e, relu); }
+void el_k_abs(el_run *run, const el_arg *a) { map1(run, &a[0], &a[1], a[0].e, magnitude); }
+void el_k_sign(el_run *run, const el_arg *a) { map1(run, &a[0], &a[1], -7, sign); }
+void el_k_gt0(el_run *run, const el_arg *a) { map1(run, &a[0], &a[1], -7, positive); }
+
+void el_k_mask(el_run *run, const el_arg *a) {
+  const int8_t *mask = a[1].p;
+  (void)run;
+  for (uint16_t i = 0; i < a[2].cols; i++) el_store(a[2].p, a[2].dtype, i, mask[i] > 0 ? el_load_q(&a[0], i) : 0);
+}
+
+void el_k_quant(el_run *run, const el_arg *a) {
+  el_narrow out;
+  el_narrow_begin(&out, &a[1], a[0].e);
+  for (uint16_t i = 0; i < a[1].cols; i++) el_narrow_put(&out, i, el_load_q(&a[0], i));
+  el_narrow_end(run, &out, &a[1]);
+}
+
+void el_k_mul(el_run *run, const el_arg *a) {
+  el_narrow out;
+  el_narrow_begin(&out, &a[2], (int16_t)(a[0].e + a[1].e));
+  for (uint16_t i = 0; i < a[2].cols; i++) el_narrow_put(&out, i, at(&a[0], i) * at(&a[1], i));
+  el_narrow_end(run, &out, &a[2]);
+}
+
+void el_k_scale(el_run *run, const el_arg *a) {
+  int32_t mantissa = (int32_t)el_get32(run->op + EL_OP_IMM);
+  el_narrow out;
+  el_narrow_begin(&out, &a[1], (int16_t)(a[0].e + (int8_t)run->op[EL_OP_K]));
+  for (uint16_t i = 0; i < a[1].cols; i++) el_narrow_put(&out, i, el_load_q(&a[0], i) * mantissa);
+  el_narrow_end(run, &out, &a[1]);
+}
+
+/* Both at the coarser of their exponents; the result says in its slot which that was. */
+static void aligned(el_run *run, const el_arg *a, int8_t factor) {
+  int16_t e = a[0].e > a[1].e ? a[0].e : a[1].e;
+  if (run->slots[(uint32_t)a[2].slot * EL_SLOT_BYTES + EL_SLOT_KIND] == EL_SLOT_IS_COMPUTED) run->exps[a[2].slot] = (int8_t)e;
+  for (uint16_t i = 0; i < a[2].cols; i++) {
+    int32_t u = el_shift(at(&a[0], i), (int16_t)(e - a[0].e)), v = factor * el_shift(at(&a[1], i), (int16_t)(e - a[1].e));
+    int32_t sum = v > 0 ? (u > EL_I32_MAX - v ? EL_I32_MAX : u + v) : (u < -EL_I32_MAX - v ? -EL_I32_MAX : u + v);
+    el_store(a[2].p, a[2].dtype, i, sum);
+  }
+}
+
+void el_k_add(el_run *run, const el_arg *a) { aligned(run, a, 1); }
+void el_k_sub(el_run *run, const el_arg *a) { aligned(run, a, -1); }

@@ -1,0 +1,238 @@
+/* Binding a plan to memory, making its first state, and running its two entries. */
+#include <string.h>
+
+#include "el_kernel.h"
+
+#define PAINT 0xA5
+#define WINDOW_BYTES 4 /* u16 saturated, u16 maximum */
+
+static uint32_t header32(const el_t *el, uint32_t field) { return el_get32(el->plan + field); }
+static uint16_t header16(const el_t *el, uint32_t field) { return el_get16(el->plan + field); }
+static uint8_t *meta(const el_t *el) { return el->state + header32(el, EL_HEADER_META); }
+static int is_int(const el_t *el) { return el->plan[EL_HEADER_DTYPE] == EL_PLAN_INT8; }
+
+static const uint8_t *slots(const el_t *el) { return el->plan + EL_HEADER_BYTES + (uint32_t)el->plan[EL_HEADER_N_DROPS] * 4; }
+static const uint8_t *tensors(const el_t *el) { return slots(el) + (uint32_t)el->plan[EL_HEADER_N_SLOTS] * EL_SLOT_BYTES; }
+static const uint8_t *inits(const el_t *el) { return tensors(el) + (uint32_t)el->plan[EL_HEADER_N_TENSORS] * EL_TENSOR_BYTES; }
+static const uint8_t *ops(const el_t *el) { return inits(el) + (uint32_t)el->plan[EL_HEADER_N_INITS] * EL_INIT_BYTES; }
+static uint8_t *stats(const el_t *el) { return meta(el) + 8; }
+static int8_t *exps(const el_t *el) { return (int8_t *)stats(el) + (uint32_t)el->plan[EL_HEADER_N_SLOTS] * WINDOW_BYTES; }
+
+uint32_t el_step(const el_t *el) { return el_get32(meta(el)); }
+uint32_t el_seed(const el_t *el) { return el_get32(meta(el) + 4); }
+uint16_t el_classes(const el_t *el) { return header16(el, EL_HEADER_CLASSES); }
+uint8_t *el_input(el_t *el) { return el->arena; }
+
+/* --- operands --- */
+
+static inline void resolve(const el_t *el, const int8_t *exponents, uint8_t index, el_arg *out) {
+  const uint8_t *t = tensors(el) + (uint32_t)index * EL_TENSOR_BYTES;
+  out->p = (t[EL_TENSOR_REGION] == EL_REGION_STATE ? el->state : el->arena) + el_get32(t + EL_TENSOR_OFF);
+  out->rows = el_get16(t + EL_TENSOR_ROWS);
+  out->cols = el_get16(t + EL_TENSOR_COLS);
+  out->dtype = t[EL_TENSOR_DTYPE];
+  out->slot = t[EL_TENSOR_SLOT0];
+  out->e = (int8_t)t[EL_TENSOR_EXP];
+  if (exponents) out->e = (int16_t)(out->e + exponents[out->slot] + exponents[t[EL_TENSOR_SLOT1]]);
+}
+
+uint32_t el_input_bytes(const el_t *el) {
+  el_arg x;
+  resolve(el, NULL, el->plan[EL_HEADER_INPUT], &x);
+  return (uint32_t)x.cols * (x.dtype == EL_DTYPE_I8 ? 1 : 4);
+}
+
+static int32_t *word(const el_t *el, uint32_t field) {
+  el_arg a;
+  resolve(el, NULL, el->plan[field], &a);
+  return a.p;
+}
+
+/* --- memory --- */
+
+/* [state][gap][arena][gap]: painted gaps show who wrote beyond its end. */
+static int lay_out(el_t *el, uint8_t *pool, uint32_t pool_bytes) {
+  uint32_t skip = (uint32_t)((8 - ((uintptr_t)pool & 7)) & 7);
+  uint32_t state = (el_plan_state_bytes(el->plan) + 7) & ~(uint32_t)7, arena = el_plan_arena_bytes(el->plan);
+  if (pool_bytes < skip || pool_bytes - skip < state || pool_bytes - skip - state < arena) return EL_ERR_MEMORY;
+  uint32_t gap = ((pool_bytes - skip - state - arena) / 2) & ~(uint32_t)7;
+  if (gap > 256) gap = 256;
+  el->pool = pool + skip;
+  el->pool_bytes = pool_bytes - skip;
+  el->state = el->pool;
+  el->arena = el->state + state + gap;
+  el->state_bytes = el_plan_state_bytes(el->plan);
+  el->arena_bytes = arena;
+  return EL_OK;
+}
+
+/* Painted bytes beyond the arena: enough to see an overrun, not all of a large pool. */
+static uint32_t painted(const el_t *el) {
+  uint32_t end = (uint32_t)(el->arena - el->pool) + el->arena_bytes, room = el->pool_bytes - end;
+  return end + (room > 256 ? 256 : room);
+}
+
+int el_bind(el_t *el, const el_hal *hal, const uint8_t *plan, uint32_t n, uint8_t *pool, uint32_t pool_bytes) {
+  int code = el_verify(plan, n, hal ? hal->board : NULL);
+  if (code) return code;
+  memset(el, 0, sizeof *el);
+  el->hal = hal;
+  el->plan = plan;
+  el->plan_hash = el_plan_hash(plan);
+  code = lay_out(el, pool, pool_bytes);
+  if (!code) memset(el->pool, PAINT, painted(el));
+  return code;
+}
+
+/* Highest byte of [from, to) that is no longer paint, counted from `from`. */
+static uint32_t touched(const uint8_t *from, const uint8_t *to) {
+  while (to > from && to[-1] == PAINT) to--;
+  return (uint32_t)(to - from);
+}
+
+int el_stats(el_t *el, el_stats_t *out) {
+  if (!el || !out || !el->plan) return EL_ERR_ARG;
+  uint32_t state = touched(el->state, el->arena), arena = touched(el->arena, el->pool + painted(el));
+  if (state > el->state_seen) el->state_seen = state; /* a byte may hold the paint's value by chance: keep the highest ever seen */
+  if (arena > el->arena_seen) el->arena_seen = arena;
+  memset(out, 0, sizeof *out);
+  out->state = el->state_seen;
+  out->arena = el->arena_seen;
+  out->step = el_step(el);
+  out->samples = el->samples;
+  out->busy_us = el->busy_us;
+  if (el->hal && el->hal->stack_used) out->stack = el->hal->stack_used(el->hal->ctx, &out->stack_size);
+  return EL_OK;
+}
+
+/* --- first state --- */
+
+static int32_t normal_unit(uint32_t start, uint32_t i) {
+  uint32_t a = el_mix(start + 2 * i * EL_RNG_COLUMN), b = el_mix(start + (2 * i + 1) * EL_RNG_COLUMN);
+  return (int32_t)((a & 0xFFFF) + (a >> 16) + (b & 0xFFFF) + (b >> 16)) - 131070;
+}
+
+static void init_tensor(el_t *el, const uint8_t *init, uint32_t seed) {
+  el_arg t;
+  resolve(el, NULL, init[EL_INIT_TENSOR], &t);
+  uint32_t start = el_mix(el_mix(seed) + init[EL_INIT_STREAM] * EL_RNG_OP), scale = el_get32(init + EL_INIT_SCALE);
+  int32_t limit = t.dtype == EL_DTYPE_I8 ? 127 : 32767;
+  for (uint32_t i = 0, n = el_elements(&t); i < n; i++) {
+    int32_t unit = init[EL_INIT_KIND] == EL_INIT_IS_NORMAL ? normal_unit(start, i) : 0;
+    if (t.dtype == EL_DTYPE_F32) {
+#ifndef EL_NO_F32
+      float factor;
+      memcpy(&factor, &scale, 4);
+      ((float *)t.p)[i] = (float)unit * factor;
+#endif
+    } else {
+      int32_t q = el_shift(unit * (int32_t)scale, init[EL_INIT_SHIFT]);
+      el_store(t.p, t.dtype, i, q > limit ? limit : q < -limit ? -limit : q);
+    }
+  }
+}
+
+void el_init_state(el_t *el, uint32_t seed) {
+  memset(el->state, 0, el->state_bytes);
+  el_put32(meta(el) + 4, seed);
+  for (uint8_t i = 0; is_int(el) && i < el->plan[EL_HEADER_N_SLOTS]; i++) exps(el)[i] = (int8_t)slots(el)[(uint32_t)i * EL_SLOT_BYTES + EL_SLOT_START];
+  for (uint8_t i = 0; i < el->plan[EL_HEADER_N_INITS]; i++) init_tensor(el, inits(el) + (uint32_t)i * EL_INIT_BYTES, seed);
+}
+
+int el_open(el_t *el, const el_hal *hal, const void *plan, size_t plan_bytes, void *pool, size_t pool_bytes, uint32_t seed) {
+  if (!el || !plan || !pool || plan_bytes > 0x7FFFFFFF) return EL_ERR_ARG;
+  if (pool_bytes > 0x7FFFFFFF) pool_bytes = 0x7FFFFFFF;
+  int code = el_bind(el, hal, plan, (uint32_t)plan_bytes, pool, (uint32_t)pool_bytes);
+  if (code) {
+    el->plan = NULL;
+    return code;
+  }
+  el_init_state(el, seed);
+  return EL_OK;
+}
+
+/* --- moving exponents: edgelearn/ir/interp.py, rescale --- */
+
+static void move_exponent(el_t *el, uint8_t i) {
+  const uint8_t *slot = slots(el) + (uint32_t)i * EL_SLOT_BYTES;
+  uint8_t *window = stats(el) + (uint32_t)i * WINDOW_BYTES;
+  int8_t *e = exps(el) + i;
+  if (slot[EL_SLOT_KIND] != EL_SLOT_IS_MOVING) return;
+  uint16_t saturated = el_get16(window), maximum = el_get16(window + 2);
+  if (saturated > el_get16(slot + EL_SLOT_ELEMS)) *e = (int8_t)(*e < EL_EXP_LIMIT ? *e + 1 : *e);
+  else if (maximum > 0 && maximum < ((uint32_t)1 << slot[EL_SLOT_BITS]) >> 2) *e = (int8_t)(*e > -EL_EXP_LIMIT ? *e - 1 : *e);
+  memset(window, 0, WINDOW_BYTES);
+}
+
+/* Halves a weight tensor, stochastically, if more than 1 % of it sits at the limit. */
+static void halve(el_t *el, uint8_t i, uint32_t step) {
+  const uint8_t *slot = slots(el) + (uint32_t)i * EL_SLOT_BYTES;
+  el_arg t;
+  if (slot[EL_SLOT_KIND] != EL_SLOT_IS_WEIGHT) return;
+  resolve(el, NULL, slot[EL_SLOT_TENSOR], &t);
+  int32_t limit = t.dtype == EL_DTYPE_I8 ? 127 : 32767;
+  uint32_t n = el_elements(&t), full = 0;
+  for (uint32_t j = 0; j < n; j++) {
+    int32_t q = el_load_q(&t, j);
+    full += q == limit || q == -limit;
+  }
+  if (full * 100 <= n || exps(el)[i] >= EL_EXP_LIMIT) return;
+  uint32_t r = el_mix(el_seed(el)) + step * EL_RNG_STEP + ((uint32_t)slot[EL_SLOT_TENSOR] + EL_RNG_HALVE) * EL_RNG_OP;
+  for (uint32_t j = 0; j < n; j++, r += EL_RNG_COLUMN) el_store(t.p, t.dtype, j, (el_load_q(&t, j) + (int32_t)(r >> 31)) >> 1);
+  exps(el)[i]++;
+}
+
+static void rescale(el_t *el, uint32_t step) {
+  uint16_t moves = header16(el, EL_HEADER_RESCALE_EVERY), halves = header16(el, EL_HEADER_HALVE_EVERY);
+  uint8_t n = el->plan[EL_HEADER_N_SLOTS];
+  if (moves && step % moves == 0)
+    for (uint8_t i = 1; i < n; i++) move_exponent(el, i);
+  if (halves && step % halves == 0)
+    for (uint8_t i = 1; i < n; i++) halve(el, i, step);
+}
+
+/* --- entries --- */
+
+static void run_ops(el_t *el, const uint8_t *op, uint16_t count, uint8_t counting) {
+  uint32_t step = el_step(el);
+  el_run run = {el, op, is_int(el) ? exps(el) : NULL, stats(el), slots(el), el_mix(el_seed(el)) + step * EL_RNG_STEP, 0, counting};
+  for (const uint8_t *drop = el->plan + EL_HEADER_BYTES; drop < run.slots; drop += 4) run.drops = (uint8_t)(run.drops + (step >= el_get32(drop)));
+  for (; count--; run.op += EL_OP_BYTES) {
+    el_arg a[4];
+    for (uint8_t i = 0; i < 4; i++) resolve(el, run.exps, run.op[EL_OP_A0 + i], &a[i]);
+    el_kernel_table[run.op[EL_OP_KERNEL]](&run, a);
+  }
+}
+
+int el_infer_staged(el_t *el, uint16_t *out_label) {
+  run_ops(el, ops(el), header16(el, EL_HEADER_N_INFER), 0);
+  *out_label = (uint16_t)*word(el, EL_HEADER_OUTPUT);
+  return EL_OK;
+}
+
+int el_learn_staged(el_t *el, uint16_t label, uint16_t *out_guess) {
+  if (label >= el_classes(el)) return EL_ERR_LABEL;
+  uint32_t start = el->hal && el->hal->now_us ? el->hal->now_us(el->hal->ctx) : 0;
+  uint16_t n_infer = header16(el, EL_HEADER_N_INFER);
+  *word(el, EL_HEADER_LABEL) = label;
+  run_ops(el, ops(el) + (uint32_t)n_infer * EL_OP_BYTES, header16(el, EL_HEADER_N_LEARN), 1);
+  if (out_guess) *out_guess = el->plan[EL_HEADER_FLAGS] & EL_FLAG_GUESS ? (uint16_t)*word(el, EL_HEADER_GUESS) : EL_NO_LABEL;
+  uint32_t step = el_step(el) + 1;
+  el_put32(meta(el), step);
+  if (is_int(el)) rescale(el, step);
+  el->samples++;
+  if (el->hal && el->hal->now_us) el->busy_us += el->hal->now_us(el->hal->ctx) - start;
+  return EL_OK;
+}
+
+int el_infer(el_t *el, const void *sample, uint16_t *out_label) {
+  if (!el || !sample || !out_label || !el->plan) return EL_ERR_ARG;
+  memcpy(el_input(el), sample, el_input_bytes(el));
+  return el_infer_staged(el, out_label);
+}
+
+int el_learn(el_t *el, const void *sample, uint16_t label, uint16_t *out_guess) {
+  if (!el || !sample || !el->plan) return EL_ERR_ARG;
+  memcpy(el_input(el), sample, el_input_bytes(el));
+  return el_learn_staged(el, label, out_guess);
+}

@@ -1,0 +1,16 @@
+/* What a port gives to the shared main and to the shared Cortex-M startup. */
+#ifndef EL_PORT_H
+#define EL_PORT_H
+
+#include "el_hal.h"
+
+#ifndef EL_BOARD_ID
+#error "say which board this image is for: -DEL_BOARD_ID='\"microbit\"'"
+#endif
+
+/* Starts clock, serial port and its interrupt; returns the finished HAL. */
+const el_hal *el_port_open(void);
+/* Sleeps until an interrupt, unless bytes are waiting already. */
+void el_port_idle(void);
+
+#endif

@@ -1,0 +1,79 @@
+"""The counting bench: the baselines learn, careful C is cheaper than plain C, and counts can be repeated."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgelearn import boards
+from edgelearn.bench import instructions, profile
+from edgelearn.bench.instructions import Bench, Row, Samples
+from edgelearn.data import datasets
+from edgelearn.errors import ConfigError, MissingToolError, UsageError
+
+BOARD = "mps2-an386"
+TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
+CAREFUL, PLAIN = "backprop f32 careful C", "backprop f32 plain C"
+
+
+def digits() -> Samples:
+    """Mixed, because the file's order ends with writers that are not in its beginning: they are harder to read."""
+    return instructions.samples(datasets.load("digits")).shuffled(0)
+
+
+@pytest.fixture
+def tools() -> None:
+    missing = [name for name in TOOLS if shutil.which(name) is None]
+    if missing and os.environ.get("EDGELEARN_REQUIRE_QEMU") == "1":
+        pytest.fail(f"not installed, but EDGELEARN_REQUIRE_QEMU=1: {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+@pytest.mark.usefixtures("tools")
+@pytest.mark.parametrize(("net", "epochs", "learnt"), [("64-32-10", 5, 0.94), ("64-32-32-10", 1, 0.85)])
+def test_careful_is_cheaper_than_plain_and_both_learn(net: str, epochs: int, learnt: float) -> None:
+    careful, plain = instructions.run(BOARD, net, {}, digits(), epochs=epochs, rows=[CAREFUL, PLAIN])
+    assert careful.train < 0.6 * plain.train
+    assert careful.infer < 0.6 * plain.infer
+    assert careful.ram == plain.ram
+    for row in (careful, plain):
+        assert row.accuracy >= learnt
+        assert row.train > row.infer
+        assert 0 < row.code < 8192
+
+
+@pytest.mark.usefixtures("tools")
+def test_counts_are_the_same_every_time() -> None:
+    def once() -> Row:
+        return instructions.run(BOARD, "64-10", {}, digits(), epochs=1, rows=[PLAIN])[0]
+
+    assert once() == once()
+
+
+@pytest.mark.usefixtures("tools")
+def test_the_profile_finds_the_kernels(tmp_path: Path) -> None:
+    elf = Bench(boards.load(BOARD), "64-10", {}, digits(), tmp_path, epochs=1).build(PLAIN)
+    counts = profile.per_symbol(elf, BOARD)
+    assert counts["board_loop"] == pytest.approx(20_000_000, abs=10)
+    weights_seen = 1400 * 64 * 10
+    assert min(counts["bp_forward"], counts["bp_backward"]) > weights_seen
+
+
+def test_refusals_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="microbit"):
+        instructions.run("microbit", "64-10", {}, digits())
+    with pytest.raises(UsageError, match="no net"):
+        instructions.run(BOARD, "64x10", {}, digits())
+    with pytest.raises(ConfigError, match="32 inputs"):
+        instructions.run(BOARD, "32-10", {}, digits())
+    with pytest.raises(UsageError, match="plan in int8"):
+        instructions.run(BOARD, "64-10", {}, digits(), rows=["edgelearn int8"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingToolError) as caught:
+        instructions.run(BOARD, "64-10", {}, digits(), rows=[PLAIN])
+    assert caught.value.exit_code == 14
+    assert "apt install gcc-arm-none-eabi" in caught.value.hint

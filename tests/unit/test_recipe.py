@@ -1,0 +1,126 @@
+"""Recipes: what is shipped loads, what is wrong is explained with file, line, key and remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from edgelearn import recipe
+from edgelearn.errors import ConfigError, UsageError
+
+GOOD = """\
+[model]
+input = [8, 8]
+layers = [32, 32]
+classes = 10
+
+[rule]
+name = "mono-forward"
+lr = 0.0625
+
+[data]
+name = "digits"
+
+[train]
+epochs = 3
+"""
+
+
+def parsed(text: str) -> recipe.Recipe:
+    return recipe.parse(text, Path("my.toml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "epochs", "lr"),
+    [("digits", (32, 32), 15, 0.0625), ("digits-tiny", (16,), 15, 0.0625), ("mnist", (100, 50), 10, 0.015625)],
+)
+def test_shipped(name: str, layers: tuple[int, ...], epochs: int, lr: float) -> None:
+    found = recipe.load(name)
+    assert (found.name, found.model.layers, found.train.epochs) == (name, layers, epochs)
+    assert found.rule == recipe.RuleSpec("mono-forward", {"lr": lr})
+    assert (found.train.dtype, found.train.drops, found.train.steps) == ("int8", recipe.DROPS, None)
+    assert name in recipe.shipped()
+
+
+def test_defaults_and_steps() -> None:
+    found = parsed(GOOD)
+    assert found.train == recipe.TrainSpec(epochs=3)
+    assert found.steps_total(1400) == 4200
+    assert found.override(steps=50).steps_total(1400) == 50
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message", "hint"),
+    [
+        ("epochs = 3", "epoch = 3", 14, "unknown key 'epoch' in [train]", "'epochs'"),
+        ("[rule]", "[rules]", 6, "unknown key 'rules'", "'rule'"),
+        ("classes = 10", 'classes = "ten"', 4, "'classes' must be a whole number, not 'ten'", "classes ="),
+        ("classes = 10", "classes = true", 4, "must be a whole number", "classes ="),
+        ("classes = 10", "classes = 1", 4, "'classes' is 1", "from 2"),
+        ("input = [8, 8]", "input = []", 2, "'input' is empty", "at least one"),
+        ("input = [8, 8]", "", 1, "[model] has no 'input'", "input ="),
+        ("layers = [32, 32]", "layers = [32, 0]", 3, "0 in 'layers' is no size", "65535"),
+        ("layers = [32, 32]", "layers = [{ conv = 16, kernel = 3 }]", 3, "conv layers are not lowered yet", "dense"),
+        ("layers = [32, 32]", "layers = [{ kernel = 3 }]", 3, "names no kind of layer", "depthwise"),
+        ("epochs = 3", "epochs = 0", 14, "'epochs': 0 is too few", "from 1"),
+        ("epochs = 3", 'dtype = "int4"', 14, "'int4' is no dtype", "int8, f32"),
+        ("epochs = 3", "drops = [0.9, 0.5]", 14, "no rising fractions", "0.95"),
+        ("epochs = 3", 'drops = ["a"]', 14, "must be a list of numbers", "drops ="),
+        ("epochs = 3", "seed = -1", 14, "'seed' is -1", "from 0"),
+        ("lr = 0.0625", "lr = [1]", 8, "neither number", "lr ="),
+        ("epochs = 3", "epochs = = 3", 14, "not valid TOML", "Correct that line"),
+    ],
+)
+def test_wrong(old: str, new: str, line: int, message: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parsed(GOOD.replace(old, new))
+    assert "my.toml" in caught.value.message
+    assert f"line {line}" in caught.value.message
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_the_line_is_of_the_right_section() -> None:
+    text = GOOD.replace("[model]", 'x = 1\n[model]  # "name" is below twice')
+    with pytest.raises(ConfigError, match=r"line 1: unknown key 'x'"):
+        parsed(text)
+    assert parsed(GOOD).fault("data", "name", "no", "yes").message == "my.toml, line 11: no"
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(ConfigError) as caught:
+        recipe.load("digit")
+    assert "'digits'" in caught.value.hint
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xfe", b"a = " + b"[" * 5000, b"a = " + b"9" * 10_000, b"#" * (1 << 21)])
+def test_hostile_files(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(raw)
+    with pytest.raises(ConfigError, match=r"bad\.toml"):
+        recipe.load(path)
+
+
+def test_override() -> None:
+    found = parsed(GOOD).override(epochs=5, seed=7, dtype="f32", data="mnist", drops=())
+    assert found.train == recipe.TrainSpec("f32", 5, 7, ())
+    assert found.data.name == "mnist"
+    with pytest.raises(UsageError, match="--dtype: 'int4'"):
+        found.override(dtype="int4")
+
+
+def test_files_are_found_beside_the_recipe(tmp_path: Path) -> None:
+    text = GOOD.replace('"digits"', '"my.csv"').replace('"mono-forward"', '"sub/rule.py:Mine"')
+    (tmp_path / "r.toml").write_text(text)
+    found = recipe.load(tmp_path / "r.toml")
+    assert found.data.name == str(tmp_path / "my.csv")
+    assert found.rule.name == f"{tmp_path}/sub/rule.py:Mine"
+
+
+def test_a_folder_given_as_data_is_where_the_set_lies(tmp_path: Path) -> None:
+    assert recipe.load("mnist").override(data=str(tmp_path)).data == recipe.DataSpec("mnist", str(tmp_path))
+
+
+def test_what_a_run_keeps_reads_back_equal(tmp_path: Path) -> None:
+    text = GOOD.replace("lr = 0.0625", 'lr = 1e-5\nmode = "a\\"b\\\\c"\nflag = true\nn = 3')
+    found = parsed(text).override(seed=3, steps=9, data=str(tmp_path / "x.npz"))
+    assert recipe.parse(found.as_toml(), found.path) == found
