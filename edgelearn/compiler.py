@@ -85,8 +85,12 @@ def _trace_learn(rule: Rule, net: Net, specs: Sequence[BlockSpec], states: Seque
     x = trace.param("%x", Type("f32", (net.inputs,)))
     label = trace.param("%y", Type("i32", (1,), Exp(0)))
     y = trace.emit("one_hot", label, classes=net.classes)
-    for spec, state in zip(specs, states, strict=True):
-        x = rule.instance.step(Block(trace, spec.sizes(), state), x, y)
+    blocks = [Block(trace, spec.sizes(), state) for spec, state in zip(specs, states, strict=True)]
+    if hasattr(rule.instance, "step_net"):  # a baseline: it sees the whole net
+        rule.instance.step_net(blocks, x, y)
+        return trace.entry(None)
+    for spec, s in zip(specs, blocks, strict=True):
+        x = rule.instance.step(s, x, y)
         if not isinstance(x, Tensor) or x.shape != (spec.out,):
             rule_error(f"step returned {x!r}", f"It must return what the next block sees: a tensor of {spec.out} numbers.")
     return trace.entry(None)

@@ -7,8 +7,9 @@ one nanosecond of guest time per instruction. An instruction is neither a cycle 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,7 @@ FULL = 16  # the brightest pixel; it stands for 1.0
 RATE = 0.05  # of the baselines, constant
 EPOCHS = 5
 PLANS = {"edgelearn int8": "int8", "edgelearn f32": "f32"}  # row -> dtype of its plan
+RUNTIME_FLAGS = ("-std=c11", "-ffp-contract=off")  # as in the shipped images: floats come out as in the interpreter
 BASELINES = {"backprop f32 careful C": "bp_careful.c", "backprop f32 plain C": "bp_plain.c"}
 
 
@@ -36,11 +38,6 @@ class Samples:
     x: NDArray[np.uint8]  # (N, inputs)
     y: NDArray[np.uint8]  # (N,)
     train: int
-
-    def shuffled(self, seed: int) -> Samples:
-        """Another order, and so another split."""
-        order = np.random.default_rng(seed).permutation(len(self.x))
-        return replace(self, x=self.x[order], y=self.y[order])
 
 
 @dataclass(frozen=True)
@@ -164,20 +161,21 @@ class Bench:
         if dtype not in self.plans:
             raise UsageError(f"The row '{name}' needs a plan in {dtype}.", "Compile one for this net.")
         plan = self.folder / f"plan_{dtype}.c"
-        plan.write_text(_plan_source(self.plans[dtype]))
+        plan.write_text(_plan_source(self.plans[dtype]) + _kernel_table(self.plans[dtype]))
         core = sorted((resource("firmware") / "core").glob("*.c"))
-        return self._image(name, [bench / "el_plan.c", plan, *core], ["BENCH_F32"] if dtype == "f32" else [])
+        define = "-DBENCH_F32" if dtype == "f32" else "-DEL_NO_F32"
+        return self._image(name, [bench / "el_plan.c", plan, *core], [define, *RUNTIME_FLAGS])
 
-    def _image(self, name: str, files: Sequence[Path], defines: Sequence[str] = ()) -> Path:
+    def _image(self, name: str, files: Sequence[Path], flags: Sequence[str] = ()) -> Path:
         firmware = resource("firmware")
         include = [self.folder, *(firmware / part for part in ("include", "hal", "core", "gen"))]
         main = [qemu.sources() / "bench_main.c", self.folder / "bench_data.c"]
-        return qemu.build(self.board, [*main, *files], self.folder / f"{name.replace(' ', '-')}.elf", include, defines)
+        return qemu.build(self.board, [*main, *files], self.folder / f"{name.replace(' ', '-')}.elf", include, flags)
 
     def _empty_bytes(self, elf: Path) -> int:
         """What an image owes to the library and the bench: one with no network, but with expf if ``elf`` has it."""
-        defines = ["BENCH_EXPF"] if "expf" in qemu.symbols(self.board, elf) else []
-        empty = self._image("empty", [qemu.sources() / "net_empty.c"], defines)
+        flags = ["-DBENCH_EXPF"] if "expf" in qemu.symbols(self.board, elf) else []
+        empty = self._image("empty", [qemu.sources() / "net_empty.c"], flags)
         return qemu.code_bytes(self.board, empty)
 
 
@@ -233,6 +231,31 @@ def _plan_source(plan: bytes) -> str:
 _Alignas(4) const uint8_t bench_plan[] = {{{_numbers(plan)}}};
 const uint32_t bench_plan_bytes = sizeof bench_plan;
 """
+
+
+def _kernel_table(plan: bytes) -> str:
+    """The table that a compiled-in plan brings: only its own kernels, so that the linker drops the others."""
+    generated = resource("firmware") / "gen"
+    used = _kernels_used(plan, _constants((generated / "el_plan.h").read_text()))
+    table = (generated / "el_kernels_all.c").read_text().replace("../core/", "")
+    return re.sub(r"\[(\d+)\] = \w+,", lambda row: row[0] if int(row[1]) in used else "", table)
+
+
+def _constants(header: str) -> dict[str, int]:
+    return {name: int(value, 0) for name, value in re.findall(r"#define EL_(\w+) (0x[0-9a-f]+|\d+)\b", header)}
+
+
+def _kernels_used(plan: bytes, at: Mapping[str, int]) -> set[int]:
+    """Codes of the kernels that the ops of ``plan`` call; ``at`` has the constants of el_plan.h."""
+
+    def count(field: str, width: int = 1) -> int:
+        offset = at[f"HEADER_{field}"]
+        return int.from_bytes(plan[offset : offset + width], "little")
+
+    sections = ("SLOT", "TENSOR", "INIT")
+    ops = count("HEADER_BYTES", 2) + 4 * count("N_DROPS") + sum(count(f"N_{s}S") * at[f"{s}_BYTES"] for s in sections)
+    end = ops + (count("N_INFER", 2) + count("N_LEARN", 2)) * at["OP_BYTES"]
+    return set(plan[ops + at["OP_KERNEL"] : end : at["OP_BYTES"]])
 
 
 def _numbers(values: bytes) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgelearn.bench import qemu
 from edgelearn.errors import EdgeLearnError, MissingToolError
+from edgelearn.images import cache_dir
 
 
 def per_symbol(elf: Path, machine: str) -> dict[str, int]:
@@ -46,14 +46,9 @@ def _plugin() -> Path:
     """The compiled plugin in the user's cache, under a name that changes with its source."""
     source = qemu.sources() / "count.c"
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
-    library = _cache() / f"count-{digest}.so"
+    library = cache_dir() / "plugins" / f"count-{digest}.so"
     if not library.is_file():
         library.parent.mkdir(parents=True, exist_ok=True)
         fresh = library.with_suffix(f".{os.getpid()}")
         qemu.host_library(source, fresh).replace(library)  # whole or not at all, for those who run at the same time
     return library
-
-
-def _cache() -> Path:
-    default = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    return Path(os.environ.get("XDG_CACHE_HOME") or default) / "edgelearn"

@@ -19,7 +19,7 @@ _INSTALL = {
     "qemu-system-": "sudo apt install qemu-system-arm",
     "cc": "sudo apt install gcc",
 }
-# GNU C, because strict C forbids the fused multiply-add that every board with an FPU has.
+# GNU C, because strict C forbids the fused multiply-add: the baselines may use it.
 _CFLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-ffunction-sections", "-fdata-sections")
 _LDFLAGS = ("--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections")
 
@@ -57,7 +57,7 @@ def check_board(board: Board) -> None:
 
 
 def build(
-    board: Board, files: Sequence[Path], elf: Path, include: Sequence[Path] = (), defines: Sequence[str] = ()
+    board: Board, files: Sequence[Path], elf: Path, include: Sequence[Path] = (), flags: Sequence[str] = ()
 ) -> Path:
     """Compiles and links ``files`` with the bench's startup code; returns ``elf``.
 
@@ -68,7 +68,7 @@ def build(
     check_board(board)
     bench = sources()
     paths = [f"-I{path}" for path in (*include, bench)]
-    command = [tool(board.prefix + "gcc"), *_CFLAGS, *board.cflags, *(f"-D{define}" for define in defines), *paths]
+    command = [tool(board.prefix + "gcc"), *_CFLAGS, *board.cflags, *flags, *paths]
     command += [str(file) for file in (bench / "bench_board.c", *files)]
     command += [*_LDFLAGS, "-T", str(bench / "mps2.ld"), "-lm", "-o", str(elf)]
     _call(command)

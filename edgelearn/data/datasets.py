@@ -17,7 +17,7 @@ from edgelearn.errors import ConfigError
 from edgelearn.ir import rng
 from edgelearn.tomlfile import nearest
 
-DIGITS_TRAIN = 1400  # in file order; the other 397 are the test set
+DIGITS_TRAIN = 1400  # the other 397 are the test set
 MAX_CLASSES = 0xFFFF
 _VALIDATION = 0x4FFF  # a random stream that no epoch's shuffle uses
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

@@ -17,7 +17,7 @@ _POINTER, _U32 = ctypes.c_void_p, ctypes.c_uint32
 
 @cache
 def _library() -> ctypes.CDLL:
-    lib = ctypes.CDLL(str(native("libelrt.so")))
+    lib = ctypes.CDLL(str(native("libelrt")))
     lib.el_host_context_bytes.restype = ctypes.c_size_t
     lib.el_open.argtypes = [_POINTER, _POINTER, _POINTER, ctypes.c_size_t, _POINTER, ctypes.c_size_t, _U32]
     lib.el_host_learn.argtypes = [_POINTER, _POINTER, _POINTER, _POINTER, _U32, _POINTER]

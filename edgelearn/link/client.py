@@ -304,7 +304,7 @@ class Client:
 
     def _locate(self, window: Window, on_ack: OnAck) -> None:
         ack = self._command("results")
-        if not window.sent(ack["step"]) and ack["step"] != window.base[0]:
+        if not window.sent(ack["step"]):
             self._astray(window, ack["step"])
         self._advance(window, ack, on_ack)
         window.rewind((ack["step"], ack["off"]))

@@ -10,7 +10,7 @@ _CLEAN = 64  # so many arrivals in a row double them again
 
 
 class Pace:
-    """``wait``: seconds until something unanswered counts as lost; ``frame``: bytes that a frame may have before its CRC.
+    """``wait``: seconds until something unanswered is lost; ``frame``: bytes that a frame may have before its CRC.
 
     A long frame is cheap, but is lost whole when one of its bytes is damaged: at one bad byte in 100, frames of 371
     bytes arrive 1 time in 45, frames of 64 bytes every second time.

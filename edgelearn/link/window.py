@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from edgelearn.errors import ConfigError
 from edgelearn.link.frame import encode, wire_size
 
 Source = Callable[[int], tuple[bytes, int]]  # index -> (sample as the board wants it, label)
@@ -76,6 +77,8 @@ class Window:
         while self._next[0] < min(self.last, self.base[0] + MAX_SAMPLES) and len(self._flying) < _MAX_FRAMES:
             index, off = self._next
             data, label = self._load(index)
+            if off and off >= len(data):
+                raise _too_short(index, len(data))
             part = data[off : off + frame_bytes - self._header]
             size = wire_size(self._header + len(part))
             if self._flying and self._bytes + size > self._credit:
@@ -116,3 +119,10 @@ class Window:
         if self._sample is None or self._sample[0] != index:
             self._sample = (index, *self._source(index))
         return self._sample[1], self._sample[2]
+
+
+def _too_short(index: int, size: int) -> ConfigError:
+    return ConfigError(
+        f"Sample {index} has {size} bytes, and the board waits for more.",
+        "Use data of the shape that the plan was made for.",
+    )

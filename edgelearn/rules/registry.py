@@ -15,7 +15,7 @@ from typing import Any
 
 from edgelearn.errors import ConfigError
 
-BUILT_IN = {"mono-forward": "edgelearn.rules.mono_forward"}
+BUILT_IN = {"mono-forward": "edgelearn.rules.mono_forward", "backprop": "edgelearn.rules.baseline"}
 _KNOWN: dict[str, type] = {}
 
 
@@ -28,9 +28,9 @@ def rule(name: str, cite: str = "") -> Callable[[type], type]:
     def register(cls: type) -> type:
         made = dataclass(frozen=True)(cls)
         made.rule_name, made.rule_cite = name, cite  # type: ignore[attr-defined]
-        for hook in ("step", "predict"):
-            if not callable(getattr(made, hook, None)):
-                raise ConfigError(f"The rule {name} has no {hook}.", "See docs/rules.md for the two methods that a rule needs.")
+        local = callable(getattr(made, "step", None)) or callable(getattr(made, "step_net", None))
+        if not local or not callable(getattr(made, "predict", None)):
+            raise ConfigError(f"The rule {name} lacks step or predict.", "docs/rules.md shows the two methods that a rule needs.")
         _KNOWN[name] = made
         return made
 
@@ -86,15 +86,12 @@ def _user_class(name: str, base: Path | None) -> tuple[type, Path]:
     sys.modules[module_name] = module  # dataclasses look their module up by name
     try:
         spec.loader.exec_module(module)
-    except EdgeLearnSyntax as error:
+    except (SyntaxError, ImportError, NameError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", "Fix the file; it is ordinary Python.") from error
     cls = getattr(module, cls_name, None)
     if not hasattr(cls, "rule_name"):
         raise ConfigError(f"{path} has no rule {cls_name}.", f"Put @edgelearn.rule('name') above class {cls_name}.")
     return cls, path  # type: ignore[return-value]
-
-
-EdgeLearnSyntax = (SyntaxError, ImportError, NameError)
 
 
 def _instance(name: str, cls: type, params: dict[str, Any]) -> Any:

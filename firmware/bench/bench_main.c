@@ -49,7 +49,8 @@ static void calibrate(void) {
 int main(void) {
   calibrate();
   board_stack_paint();
-  if (net_init(BENCH_SEED) != 0) return 1;
+  const int refused = net_init(BENCH_SEED);
+  if (refused) return -refused;
 
   const uint32_t first = train_epoch();
   uint32_t last = first;

@@ -116,10 +116,9 @@ static void on_stats(el_link *link, const request *q) {
 
 /* --- the plan ----------------------------------------------------------------------------------------------------- */
 
-/* Verifies a plan and gives it the rest of the pool. */
+/* Gives a plan the rest of the pool; el_bind verifies it first. */
 static int adopt(el_link *link, const uint8_t *plan, uint32_t n, uint32_t pool_used) {
-  int err = el_verify(plan, n, link->hal->board);
-  if (err) return err;
+  int err;
   if (pool_used > link->pool_bytes) return EL_ERR_MEMORY;
   err = el_bind(link->el, link->hal, plan, n, link->pool + pool_used, link->pool_bytes - pool_used);
   if (err) return err;

@@ -1,0 +1,254 @@
+"""Firmware images: the packaged one if it fits the sources, else built once into the user's cache.
+
+python -m edgelearn.images BOARD...    build and put them into the package, for a release
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edgelearn import stackbound
+from edgelearn.errors import ConfigError, DoesNotFitError, EdgeLearnError, MissingToolError, StorageFullError
+from edgelearn.paths import resource
+
+INSTALL = {"arm-none-eabi-": "sudo apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"}
+PACKAGED = Path(__file__).resolve().parent / "images"
+INCLUDES = ("include", "hal", "core", "gen", "ports/common")
+LINK_SYMBOLS = ("link", "ring")  # frame buffers and control block, receive ring
+BASIC_FRAME, FPU_FRAME = 36, 108  # bytes pushed for an interrupt: 8 or 26 words, and one to align the stack
+
+
+class Board(Protocol):
+    """What an image needs to know of its board (see edgelearn.boards.Board)."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def cflags(self) -> tuple[str, ...]: ...
+    @property
+    def prefix(self) -> str: ...
+    @property
+    def dtypes(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class Image:
+    """A linked image. Sizes in bytes; ``bss`` leaves the stack out, ``stack_bound`` is the most that can be used of it."""
+
+    path: Path
+    text: int
+    data: int
+    bss: int
+    stack: int
+    stack_bound: int
+    link_bytes: int
+    pool_bytes: int
+    compiler: str
+    source_hash: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the images of one firmware/ports/<family> are compiled."""
+
+    flags: tuple[str, ...]
+
+
+FAMILIES = {
+    "nrf51": Family(("-Os", "-DEL_MAX_FRAME=128")),
+    "cmsdk": Family(("-O2",)),
+}
+
+
+def cache_dir() -> Path:
+    """``$EDGELEARN_CACHE``, else ``edgelearn`` in the user's cache folder."""
+    own = os.environ.get("EDGELEARN_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgelearn"
+
+
+def sources(family: str) -> list[Path]:
+    """Every file that an image of this family is made of, in a fixed order.
+
+    Raises:
+        ConfigError: there is no such port.
+    """
+    root = resource("firmware")
+    if family not in FAMILIES or not (root / "ports" / family).is_dir():
+        raise ConfigError(f"There is no firmware image for the family '{family}'.", f"Families: {', '.join(FAMILIES)}.")
+    folders = [root / folder for folder in (*INCLUDES, f"ports/{family}")]
+    return [file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in (".c", ".h", ".ld")]
+
+
+def source_hash(board: Board) -> str:
+    """SHA-256 over the sources' names and bytes and this board's flags."""
+    root = resource("firmware")
+    digest = hashlib.sha256(json.dumps(flags(board)).encode())
+    for file in sources(board.family):
+        digest.update(f"\0{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def flags(board: Board) -> list[str]:
+    """Compiler flags that decide what the image is, without paths."""
+    no_f32 = [] if "f32" in board.dtypes else ["-DEL_NO_F32"]
+    warnings = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
+    # No fused multiply-add: floats must come out as in the reference interpreter.
+    code = ["-ffunction-sections", "-fdata-sections", "-ffp-contract=off", f'-DEL_BOARD_ID="{board.id}"']
+    return [*board.cflags, *FAMILIES[board.family].flags, *no_f32, *warnings, *code]
+
+
+def build(board: Board) -> Image:
+    """The image of ``board``: packaged, cached or built now.
+
+    Raises:
+        MissingToolError: it must be built and there is no cross compiler.
+        ConfigError: the board has no image (it is no microcontroller of a known family).
+        DoesNotFitError: the stack's bound exceeds the stack.
+        StorageFullError: the cache cannot be written.
+    """
+    wanted = source_hash(board)
+    packaged = _load(PACKAGED / f"{board.id}.json")
+    if packaged and packaged.source_hash == wanted:
+        return packaged
+    compiler = _compiler(board.prefix)
+    key = hashlib.sha256(f"{wanted}\0{compiler}".encode()).hexdigest()[:16]
+    folder = cache_dir() / "images" / f"{board.id}-{key}"
+    return _load(folder / f"{board.id}.json") or _build_into(folder, board, compiler, wanted)
+
+
+def _load(manifest: Path) -> Image | None:
+    """An image by its manifest; None if either file is missing or the manifest is not ours."""
+    elf = manifest.with_suffix(".elf")
+    if not (manifest.is_file() and elf.is_file()):
+        return None
+    try:
+        return Image(path=elf, **json.loads(manifest.read_text()))
+    except (ValueError, TypeError):
+        return None  # of another version: build it again
+
+
+def _compiler(prefix: str) -> str:
+    """First line of the compiler's ``--version``."""
+    try:
+        shown = subprocess.run([prefix + "gcc", "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        install = INSTALL.get(prefix, f"Install {prefix}gcc.")
+        raise MissingToolError(f"The cross compiler {prefix}gcc is not installed.", install) from error
+    return shown.stdout.splitlines()[0]
+
+
+def _build_into(folder: Path, board: Board, compiler: str, wanted: str) -> Image:
+    """Builds beside ``folder`` and renames, so that nobody ever sees half an image."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".build-") as scratch:
+            image = _compile(Path(scratch), board, compiler, wanted)
+            finished = Path(scratch) / "finished"
+            finished.mkdir()
+            _store(image, finished)
+            if not folder.exists():
+                finished.rename(folder)
+    except OSError as error:
+        if folder.is_dir() and (won := _load(folder / f"{board.id}.json")):
+            return won  # another process was quicker
+        raise StorageFullError(
+            f"Cannot write to {folder.parent}: {error}.", "Set EDGELEARN_CACHE to another folder."
+        ) from error
+    built = _load(folder / f"{board.id}.json")
+    assert built is not None
+    return built
+
+
+def _store(image: Image, folder: Path) -> None:
+    """Copies an image and writes its manifest beside it."""
+    shutil.copyfile(image.path, folder / image.path.name)
+    manifest = {name: value for name, value in asdict(image).items() if name != "path"}
+    (folder / f"{image.path.stem}.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _compile(scratch: Path, board: Board, compiler: str, wanted: str) -> Image:
+    root = resource("firmware")
+    gcc, common = board.prefix + "gcc", flags(board)
+    units = [str(file) for file in sources(board.family) if file.suffix == ".c"]
+    includes = [f"-I{root / folder}" for folder in INCLUDES]
+    _run([gcc, "-c", *common, "-fcallgraph-info=su", f"-ffile-prefix-map={root}=firmware", *includes, *units], scratch)
+    elf = scratch / f"{board.id}.elf"
+    script = root / "ports" / board.family / "link.ld"
+    objects = sorted(file.name for file in scratch.glob("*.o"))
+    link = ["--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections", f"-L{root / 'ports/common'}", "-T", str(script)]
+    _run([gcc, *common, *link, *objects, "-lm", "-o", elf.name], scratch)
+    return _measure(elf, board, compiler, wanted)
+
+
+def _run(command: Sequence[str], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = next((line for line in done.stderr.splitlines() if "error" in line or "overflowed" in line), done.stderr)
+        raise EdgeLearnError(f"{command[0]} failed: {said.strip()}", "A defect of the firmware: please report it.")
+    return done.stdout
+
+
+def _measure(elf: Path, board: Board, compiler: str, wanted: str) -> Image:
+    """Sizes from the linked image, the stack's bound from the call graphs beside it."""
+    symbols = _symbols(_run([board.prefix + "nm", "-S", elf.name], elf.parent))
+    address = {name: value for name, (value, _) in symbols.items()}
+    text, data, bss = map(int, _run([board.prefix + "size", elf.name], elf.parent).splitlines()[1].split()[:3])
+    stack = address["__stack_top"] - address["__stack_limit"]
+    frame = FPU_FRAME if any(flag.startswith("-mfpu") for flag in board.cflags) else BASIC_FRAME
+    bound = stackbound.stack_bound(stackbound.read(file.read_text() for file in sorted(elf.parent.glob("*.ci"))), frame)
+    if bound > stack:
+        need = f"The stack of {board.id} has {stack} bytes and may need {bound}."
+        raise DoesNotFitError(need, "Raise __stack_size in its link.ld.")
+    return Image(
+        path=elf,
+        text=text,
+        data=data,
+        bss=bss - stack,
+        stack=stack,
+        stack_bound=bound,
+        link_bytes=sum(symbols[name][1] for name in LINK_SYMBOLS),
+        pool_bytes=address["__pool_end"] - address["__pool_start"],
+        compiler=compiler,
+        source_hash=wanted,
+    )
+
+
+def _symbols(listing: str) -> dict[str, tuple[int, int]]:
+    """(address, size) by name, from ``nm -S``; symbols of the linker script have size 0."""
+    rows = re.findall(r"^([0-9a-f]{8})(?: ([0-9a-f]{8}))? \w (\S+)$", listing, re.MULTILINE)
+    return {name: (int(address, 16), int(size or "0", 16)) for address, size, name in rows}
+
+
+def main(board_ids: Sequence[str]) -> None:
+    """Builds the named boards' images (all boards that have one, if none is named) into the package."""
+    from edgelearn import boards
+
+    chosen = [boards.load(i) for i in board_ids] or [b for b in boards.all_boards() if b.family in FAMILIES]
+    PACKAGED.mkdir(exist_ok=True)
+    for board in chosen:
+        image = build(board)
+        if image.path.parent != PACKAGED:
+            _store(image, PACKAGED)
+        sizes = f"text {image.text}, data {image.data}, bss {image.bss}, stack {image.stack_bound} of {image.stack}"
+        print(f"{board.id}: {sizes}")  # noqa: T201 (a program)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except EdgeLearnError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)

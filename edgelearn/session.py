@@ -1,0 +1,312 @@
+"""One training conversation with one board, recorded in the run store: train, resume, evaluate, classify."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgelearn import __version__, boards, images, recipe as recipes, state
+from edgelearn.boards import Board
+from edgelearn.errors import ConfigError, Interrupted, LinkLostError, MismatchError
+from edgelearn.job import Job, prepare
+from edgelearn.link.client import BoardRestarted, Client
+from edgelearn.link.discover import open_port
+from edgelearn.link.messages import NO_LABEL
+from edgelearn.paths import native
+from edgelearn.recipe import Recipe
+from edgelearn.runs import Checkpoint, Run, RunStore
+
+CHECKPOINTS = 20  # about so many in a run
+MIN_CHECKPOINT_STEPS = 500
+MAX_RESTARTS = 5  # of the board within one checkpoint interval
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands; ``accuracy`` is that of the network's guesses on the samples since the last report, before it learnt them."""
+
+    step: int
+    steps: int
+    accuracy: float | None
+    samples_per_s: float
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy on ``n`` samples; ``confusion[true][guessed]`` counts them."""
+
+    accuracy: float
+    n: int
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run was like; ``data`` is the object that ``train --json`` prints."""
+
+    run: str
+    accuracy: float
+    data: dict[str, Any]
+
+
+@dataclass
+class _Counter:
+    """Samples, guesses and time since a point, for progress."""
+
+    steps: int = 0
+    right: int = 0
+    known: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def accuracy(self) -> float | None:
+        return self.right / self.known if self.known else None
+
+
+class Session:
+    """An open board. Use as a context manager: ``with edgelearn.connect("sim") as board: board.train("digits")``.
+
+    Args:
+        board: id or Board. port: how to reach it, see ``edgelearn.link.discover.open_port``; None: the board's default.
+    """
+
+    def __init__(self, board: Board | str = boards.DEFAULT, port: str | None = None) -> None:
+        self.board = board if isinstance(board, Board) else boards.load(board)
+        self.client = Client(open_port(self.board, port, lambda: images.build(self.board).path, _sim()))
+        try:
+            self.client.connect(self.board.id)
+        except BaseException:
+            self.client.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.client.close()
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        source: Job | Recipe | str | Path,
+        store: RunStore | None = None,
+        on_progress: OnProgress | None = None,
+        evaluate_before: bool = False,
+        **overrides: Any,
+    ) -> Result:
+        """Trains a recipe from its seed on the board and measures it on the test set.
+
+        Raises:
+            Interrupted: Ctrl-C; the state reached is kept in the run, ``resume`` goes on from it bit for bit.
+            EdgeLearnError: whatever else went wrong, with its remedy.
+        """
+        job = source if isinstance(source, Job) else prepare(source, self.board, **overrides)
+        with _store(store) as runs:
+            run = runs.create(
+                recipe=job.recipe.as_toml(), rule=job.rule.name, rule_text=job.rule.text(), board=self.board.id,
+                dtype=job.compiled.dtype, seed=job.recipe.train.seed, plan=job.plan, versions={"edgelearn": __version__},
+            )  # fmt: skip
+            self._deploy(job, None)
+            before = self._evaluate(job).accuracy if evaluate_before else None
+            return self._run(job, runs, run, on_progress, before)
+
+    def resume(self, run_id: str, store: RunStore | None = None, on_progress: OnProgress | None = None) -> Result:
+        """Goes on with an interrupted run from its newest checkpoint; ends in the state that it would have had anyway.
+
+        Raises:
+            ConfigError: no such run, it is finished, or its rule's file has changed.
+        """
+        with _store(store) as runs:
+            run = runs.get(run_id)
+            job = restore_job(run)
+            if run.board != self.board.id:
+                raise ConfigError(f"Run {run.id} is on board {run.board}.", f"Resume it with --board {run.board}.")
+            self._deploy(job, runs.newest_checkpoint(run.id))
+            return self._run(job, runs, run.id, on_progress, None)
+
+    def _run(self, job: Job, runs: RunStore, run: str, on_progress: OnProgress | None, before: float | None) -> Result:
+        counter, first = _Counter(), self.client.step
+        try:
+            self._learn(job, runs, run, counter, on_progress)
+        except KeyboardInterrupt:
+            step = self._keep(job, runs, run)
+            runs.finish(run, "interrupted", {"step": step})
+            raise Interrupted(f"Stopped at step {step} of {job.steps}; the state is kept in run {run}.", f"Go on with: edgelearn resume {run}") from None
+        except LinkLostError as error:
+            runs.finish(run, "failed", {"error": error.message})
+            raise LinkLostError(error.message, f"{error.hint} Then go on with: edgelearn resume {run}") from error
+        result = self._result(job, run, time.monotonic() - counter.started, job.steps - first, before)
+        runs.finish(run, "finished", result)
+        return Result(run, result["accuracy"], result)
+
+    def _learn(self, job: Job, runs: RunStore, run: str, counter: _Counter, on_progress: OnProgress | None) -> None:
+        every = max(MIN_CHECKPOINT_STEPS, job.steps // CHECKPOINTS)
+        restarts = 0
+        while self.client.step < job.steps:
+            last = min((self.client.step // every + 1) * every, job.steps)
+            chunk = _Counter()
+            try:
+                self._stream(job, last, chunk, counter, on_progress)
+                self._keep(job, runs, run)
+            except BoardRestarted:
+                restarts += 1
+                if restarts > MAX_RESTARTS:
+                    raise
+                self.client.connect(self.board.id)
+                self._deploy(job, runs.newest_checkpoint(run))
+                continue
+            restarts = 0
+            if (accuracy := chunk.accuracy()) is not None:
+                runs.log(run, last, "train_accuracy", accuracy)
+
+    def _stream(self, job: Job, last: int, chunk: _Counter, whole: _Counter, on_progress: OnProgress | None) -> None:
+        """Sends the samples up to step ``last``."""
+        first = self.client.step
+        order = job.order(first, last)
+        x, y = job.x_train, job.data.y_train
+
+        def source(step: int) -> tuple[bytes, int]:
+            index = order[step - first]
+            return x[index].tobytes(), int(y[index])
+
+        def on_ack(step: int, guesses: list[int]) -> None:
+            for at, guess in enumerate(guesses, step - len(guesses)):
+                if guess != NO_LABEL and at >= first:
+                    chunk.known += 1
+                    chunk.right += guess == y[order[at - first]]
+            whole.steps += len(guesses)
+            if on_progress is not None:
+                speed = whole.steps / max(time.monotonic() - whole.started, 1e-9)
+                on_progress(Progress(step, job.steps, chunk.accuracy(), speed))
+
+        self.client.learn(source, first, last, on_ack)
+
+    def _deploy(self, job: Job, checkpoint: Checkpoint | None) -> None:
+        """Plan and first state, or the checkpoint's, onto the board."""
+        self.client.send_plan(job.plan)
+        self.client.init(job.recipe.train.seed)
+        if checkpoint is not None:
+            self.client.write_state(checkpoint.state)
+
+    def _keep(self, job: Job, runs: RunStore, run: str) -> int:
+        """Pulls the state into the run, so that going on never needs the board to have stayed powered."""
+        raw = self.client.read_state(job.state_bytes)
+        runs.checkpoint(run, self.client.step, raw, self.client.hello.boot_id)
+        return self.client.step
+
+    # --- results ------------------------------------------------------------------------------------------------------
+
+    def _result(self, job: Job, run: str, seconds: float, learnt: int, before: float | None) -> dict[str, Any]:
+        raw = self.client.read_state(job.state_bytes)
+        evaluation = self._evaluate(job)
+        stats = self.client.stats()
+        planned = job.state_bytes + job.arena_bytes
+        result: dict[str, Any] = {
+            "run": run, "board": self.board.id, "rule": job.rule.name, "dtype": job.compiled.dtype, "steps": job.steps,
+            "seed": job.recipe.train.seed, "net": str(job.compiled.net), "accuracy": evaluation.accuracy,
+            "state_sha256": state.decode(job.module, raw).sha256(job.module),
+            "ram": {
+                "state": stats.state, "arena": stats.arena, "stack": stats.stack, "stack_size": stats.stack_size,
+                "link": stats.link, "plan": stats.plan, "planned": planned, "measured": stats.state + stats.arena,
+            },
+            "samples_per_s": learnt / max(seconds, 1e-9), "board_us_per_sample": stats.busy_us / max(stats.samples, 1),
+            "link": {
+                "bytes_tx": self.client.bytes_tx, "bytes_rx": self.client.bytes_rx, "retries": self.client.retries,
+                "overruns": stats.overruns, "bad_frames": stats.bad_frames,
+            },
+            "notes": list(job.compiled.notes),
+        }  # fmt: skip
+        if before is not None:
+            result["accuracy_before"] = before
+        return result
+
+    def _evaluate(self, job: Job) -> Evaluation:
+        guesses = self.client.infer([row.tobytes() for row in job.x_test])
+        return evaluate(np.asarray(guesses), job.data.y_test, job.data.classes)
+
+    def load_run(self, run: Run, runs: RunStore, **overrides: Any) -> Job:
+        """Puts a run's plan and newest state onto the board; ``overrides`` may name other data to test on.
+
+        Raises:
+            ConfigError: the run has no checkpoint yet.
+        """
+        job = restore_job(run, self.board, **overrides)
+        checkpoint = runs.newest_checkpoint(run.id)
+        if checkpoint is None:
+            raise ConfigError(f"Run {run.id} has no checkpoint yet.", "Train it first: edgelearn train")
+        self._deploy(job, checkpoint)
+        return job
+
+    def eval(self, run_id: str, store: RunStore | None = None, **overrides: Any) -> Evaluation:
+        """Accuracy of a run's newest state on the test set, computed by the board."""
+        with _store(store) as runs:
+            return self._evaluate(self.load_run(runs.get(run_id), runs, **overrides))
+
+    def infer(self, job: Job, x: NDArray[Any]) -> list[int]:
+        """Classes of real-valued samples (N, ...), by the board; ``job`` is what ``load_run`` or training put there."""
+        return self.client.infer([row.tobytes() for row in job.compiled.encode(x)])
+
+
+def evaluate(guesses: NDArray[Any], truth: NDArray[Any], classes: int) -> Evaluation:
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (truth, np.minimum(guesses, classes - 1)), 1)
+    return Evaluation(float((guesses == truth).mean()), len(truth), confusion.tolist())
+
+
+def restore_job(run: Run, board: Board | None = None, **overrides: Any) -> Job:
+    """The job of a stored run, compiled again from the recipe that it kept.
+
+    Raises:
+        ConfigError: the rule's file has changed. MismatchError: this edgelearn makes another plan of the recipe.
+    """
+    recipe = recipes.parse(run.recipe, Path(f"{run.id}.toml"))
+    job = prepare(recipe, board or run.board)
+    if job.rule.text() != run.rule_text:
+        raise ConfigError(f"The rule {run.rule} has changed since run {run.id}.", "Put the old file back, or train anew.")
+    if job.board.id == run.board and job.plan != run.plan:
+        was = run.versions.get("edgelearn", "?")
+        raise MismatchError(
+            f"edgelearn {__version__} compiles run {run.id} to another plan than edgelearn {was} did.", f"Install edgelearn {was}, or train anew."
+        )
+    if overrides:
+        other = prepare(recipe, board or run.board, **overrides)
+        job = Job(job.recipe, job.board, job.rule, other.data, job.compiled, job.plan, job.steps)
+    return job
+
+
+class _store:  # noqa: N801 (used like a function)
+    """The given store, or the user's own, closed again."""
+
+    def __init__(self, store: RunStore | None) -> None:
+        self._own = RunStore() if store is None else None
+        self.store = store or self._own
+
+    def __enter__(self) -> RunStore:
+        assert self.store is not None
+        return self.store
+
+    def __exit__(self, *exception: object) -> None:
+        if self._own is not None:
+            self._own.close()
+
+
+def _sim() -> Path:
+    return native("el-sim")
+
+
+def connect(board: Board | str = boards.DEFAULT, port: str | None = None) -> Session:
+    """Opens a board: ``with edgelearn.connect("microbit", "qemu") as board: ...``."""
+    return Session(board, port)
+
+
+__all__ = ["Evaluation", "Progress", "Result", "Session", "connect", "evaluate", "restore_job"]
