@@ -46,7 +46,7 @@ class Board(Protocol):
 
 @dataclass(frozen=True)
 class Image:
-    """A linked image. Sizes in bytes; ``bss`` leaves the stack out, ``stack_bound`` is the most that can be used of it."""
+    """A linked image. Sizes in bytes; ``bss`` leaves the stack out, ``stack_bound`` is the most it can need."""
 
     path: Path
     text: int
@@ -94,9 +94,9 @@ def sources(family: str) -> list[Path]:
 
 def source_hash(board: Board) -> str:
     """SHA-256 over the sources' names and bytes and this board's flags."""
-    root = resource("firmware")
+    root, files = resource("firmware"), sources(board.family)
     digest = hashlib.sha256(json.dumps(flags(board)).encode())
-    for file in sources(board.family):
+    for file in files:
         digest.update(f"\0{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 
@@ -120,13 +120,30 @@ def build(board: Board) -> Image:
         StorageFullError: the cache cannot be written.
     """
     wanted = source_hash(board)
-    packaged = _load(PACKAGED / f"{board.id}.json")
-    if packaged and packaged.source_hash == wanted:
+    if packaged := _packaged(board, wanted):
         return packaged
     compiler = _compiler(board.prefix)
-    key = hashlib.sha256(f"{wanted}\0{compiler}".encode()).hexdigest()[:16]
-    folder = cache_dir() / "images" / f"{board.id}-{key}"
+    folder = _folder(board, compiler, wanted)
     return _load(folder / f"{board.id}.json") or _build_into(folder, board, compiler, wanted)
+
+
+def ready(board: Board) -> Image | None:
+    """The image of ``board`` if it need not be built: packaged, or cached for the compiler that is here."""
+    wanted = source_hash(board)
+    try:
+        return _packaged(board, wanted) or _load(_folder(board, _compiler(board.prefix), wanted) / f"{board.id}.json")
+    except MissingToolError:
+        return None
+
+
+def _packaged(board: Board, wanted: str) -> Image | None:
+    found = _load(PACKAGED / f"{board.id}.json")
+    return found if found and found.source_hash == wanted else None
+
+
+def _folder(board: Board, compiler: str, wanted: str) -> Path:
+    key = hashlib.sha256(f"{wanted}\0{compiler}".encode()).hexdigest()[:16]
+    return cache_dir() / "images" / f"{board.id}-{key}"
 
 
 def _load(manifest: Path) -> Image | None:

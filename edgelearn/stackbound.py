@@ -2,7 +2,7 @@
 
 The bound is the deepest way down from the entry, plus the deepest interrupt handler, plus what the hardware pushes for
 it. Handlers of one priority do not nest, and every port gives all of its interrupts the same one. Two kinds of call go
-through a pointer, and their targets are known by name: `step.c` runs kernels (``el_k_*``) and everybody may use the board
+through a pointer, and their targets are known by name: `step.c` runs kernels (``el_k_*``) and anybody may use the board
 (``hal_*``). Recursion, frames whose size only run time knows, and functions that nobody has measured are errors.
 """
 
@@ -21,8 +21,8 @@ HAL, KERNELS = "hal_", "el_k_"
 INDIRECT_TARGETS: Mapping[str, tuple[str, ...]] = {"step.c": (KERNELS, HAL)}
 
 # Functions of the compiler and the C library, which come without a call graph: bytes, generous. Beside each row the
-# deepest one found in the disassembly of gcc 12.2 and newlib-nano (Cortex-M0, M4F). Doubles are left out: nothing may use
-# them.
+# deepest one found in the disassembly of gcc 12.2 and newlib-nano (Cortex-M0, M4F). Doubles are left out: none
+# may be used.
 ALLOWANCES: tuple[tuple[re.Pattern[str], int], ...] = (
     (re.compile(r"mem(cpy|set|move|cmp)|strlen|__aeabi_(u?idiv(mod)?|mem\w+)|__gnu_thumb1_case_\w+"), 64),  # 36
     (re.compile(r"__aeabi_(i2f|ui2f|f(?!2d)\w+|cf\w+|u?l(?!2d)\w+)|__clzsi2"), 128),  # 108: __aeabi_ldivmod
@@ -57,7 +57,7 @@ def own_name(title: str) -> str:
 
 
 def read(texts: Iterable[str]) -> Graph:
-    """Joins the ``.ci`` texts of an image's units; a call through a pointer becomes calls of all its possible targets."""
+    """Joins the ``.ci`` texts of an image's units; a call through a pointer becomes calls of all it can reach."""
     graph = Graph()
     indirect: list[tuple[str, str]] = []
     for text in texts:

@@ -1,4 +1,5 @@
-/* The three inner loops that all time goes into, in one place so that a port can have its own. */
+/* The inner loops that all time goes into, in one place so that a port can have its own. All skip inputs that are zero: after
+ * relu, and in most images, that is half of them or more. */
 #ifndef EL_DOT_H
 #define EL_DOT_H
 
@@ -6,20 +7,28 @@
 
 #include "../gen/el_plan.h"
 
+/* Not inlined: a loop with a function to itself keeps all it needs in registers. */
+#if defined(__GNUC__)
+#define EL_ALONE __attribute__((noinline))
+#else
+#define EL_ALONE
+#endif
+
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP && !defined(EL_PORTABLE)
 #include "el_dot_dsp.h"
 #else
 
 /* out[j] = sum_i w[j * n + i] x[i] for four rows. */
-static inline void el_dot4(const int8_t *w, const int8_t *x, uint16_t n, int32_t out[4]) {
-  const int8_t *w1 = w + n, *w2 = w1 + n, *w3 = w2 + n;
+EL_ALONE static void el_dot4(const int8_t *w, const int8_t *x, uint32_t n, int32_t out[4]) {
+  const int8_t *w2 = w + 2 * n;
   int32_t z0 = 0, z1 = 0, z2 = 0, z3 = 0;
-  for (uint16_t i = 0; i < n; i++) {
-    int32_t v = x[i];
-    z0 += w[i] * v;
-    z1 += w1[i] * v;
-    z2 += w2[i] * v;
-    z3 += w3[i] * v;
+  for (const int8_t *end = x + n; x < end; x++, w++, w2++) {
+    int32_t v = *x;
+    if (!v) continue;
+    z0 += w[0] * v;
+    z1 += w[n] * v;
+    z2 += w2[0] * v;
+    z3 += w2[n] * v;
   }
   out[0] = z0;
   out[1] = z1;
@@ -27,20 +36,35 @@ static inline void el_dot4(const int8_t *w, const int8_t *x, uint16_t n, int32_t
   out[3] = z3;
 }
 
-static inline int32_t el_dot1(const int8_t *w, const int8_t *x, uint16_t n) {
+static inline int32_t el_dot1(const int8_t *w, const int8_t *x, uint32_t n) {
   int32_t z = 0;
   while (n--) z += (int32_t)*w++ * *x++;
   return z;
 }
+
+/* Are the four bytes at p zero? */
+static inline int el_zero4(const int8_t *p) { return !(p[0] | p[1] | p[2] | p[3]); }
 #endif
 
-/* w[i] = sat(w[i] - floor((k x[i] + r_i) / 2^16)) where x[i] != 0; r_i are the top 16 bits of a Weyl sequence. */
-static inline void el_update_row(int8_t *w, const int8_t *x, uint16_t n, int32_t k, uint32_t r) {
-  for (uint16_t i = 0; i < n; i++, r += EL_RNG_COLUMN) {
-    if (!x[i]) continue;
-    int32_t q = w[i] - ((k * x[i] + (int32_t)(r >> 16)) >> 16);
-    w[i] = (int8_t)(q > 127 ? 127 : q < -127 ? -127 : q);
-  }
+/* One weight: w - floor((k x + r) / 2^16), saturated, if x is not zero; r are the top 16 bits of `weyl`. */
+static inline void el_update(int8_t *w, int32_t x, int32_t k, uint32_t weyl) {
+  if (!x) return;
+  int32_t q = *w - ((k * x + (int32_t)(weyl >> 16)) >> 16);
+  if ((uint32_t)(q + 127) > 254) q = q < 0 ? -127 : 127;
+  *w = (int8_t)q;
 }
 
+/* A row of weights, by the inputs x[0..n), with `weyl` starting at r and going on by EL_RNG_COLUMN. */
+EL_ALONE static void el_update_row(int8_t *w, const int8_t *x, uint32_t n, int32_t k, uint32_t r) {
+  const uint32_t c = EL_RNG_COLUMN;
+  const int8_t *end = x + n;
+  for (; end - x >= 4; x += 4, w += 4, r += 4 * c) {
+    if (el_zero4(x)) continue;
+    el_update(w, x[0], k, r);
+    el_update(w + 1, x[1], k, r + c);
+    el_update(w + 2, x[2], k, r + 2 * c);
+    el_update(w + 3, x[3], k, r + 3 * c);
+  }
+  for (; x < end; x++, w++, r += c) el_update(w, *x, k, r);
+}
 #endif

@@ -11,6 +11,8 @@ static inline uint32_t el_word(const int8_t *p) {
   return v;
 }
 
+static inline int el_zero4(const int8_t *p) { return el_word(p) == 0; }
+
 static inline int16x2_t el_even(uint32_t v) { return __sxtb16(v); }
 
 static inline int16x2_t el_odd(uint32_t v) {
@@ -19,7 +21,7 @@ static inline int16x2_t el_odd(uint32_t v) {
   return pair;
 }
 
-static inline int32_t el_dot1(const int8_t *w, const int8_t *x, uint16_t n) {
+static inline int32_t el_dot1(const int8_t *w, const int8_t *x, uint32_t n) {
   int32_t z = 0;
   for (; n >= 4; n -= 4, w += 4, x += 4) {
     uint32_t a = el_word(w), b = el_word(x);
@@ -29,36 +31,42 @@ static inline int32_t el_dot1(const int8_t *w, const int8_t *x, uint16_t n) {
   return z;
 }
 
-#define EL_MAC4(z, w)                                                \
-  do {                                                               \
-    uint32_t word_ = el_word(w);                                     \
-    z = __smlad(el_even(word_), even, z);                            \
-    z = __smlad(el_odd(word_), odd, z);                              \
-  } while (0)
+static inline int32_t el_mac4(int32_t z, const int8_t *w, int16x2_t even, int16x2_t odd) {
+  uint32_t word = el_word(w);
+  return __smlad(el_odd(word), odd, __smlad(el_even(word), even, z));
+}
 
-static inline void el_dot4(const int8_t *w, const int8_t *x, uint16_t n, int32_t out[4]) {
-  const int8_t *w1 = w + n, *w2 = w1 + n, *w3 = w2 + n;
+/* GCC would load all four weights first, and then spill sums to the stack. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define EL_UNSCHEDULED __attribute__((optimize("no-schedule-insns")))
+#else
+#define EL_UNSCHEDULED
+#endif
+
+/* out[j] = sum_i w[j * n + i] x[i] for four rows. The end is found before the loop and the odd bytes are left to el_dot1, so that
+ * pointers, stride and sums all stay in registers. */
+EL_UNSCHEDULED EL_ALONE static void el_words4(const int8_t *w, const int8_t *x, const int8_t *end, uint32_t n, int32_t z[4]) {
+  const int8_t *w2 = w + 2 * n;
   int32_t z0 = 0, z1 = 0, z2 = 0, z3 = 0;
-  uint16_t i = 0;
-  for (; i + 4 <= n; i = (uint16_t)(i + 4)) {
-    uint32_t v = el_word(x + i);
+  for (; x < end; x += 4, w += 4, w2 += 4) {
+    uint32_t v = el_word(x);
+    if (!v) continue;
     int16x2_t even = el_even(v), odd = el_odd(v);
-    EL_MAC4(z0, w + i);
-    EL_MAC4(z1, w1 + i);
-    EL_MAC4(z2, w2 + i);
-    EL_MAC4(z3, w3 + i);
+    z0 = el_mac4(z0, w, even, odd);
+    z1 = el_mac4(z1, w + n, even, odd);
+    z2 = el_mac4(z2, w2, even, odd);
+    z3 = el_mac4(z3, w2 + n, even, odd);
   }
-  for (; i < n; i++) {
-    int32_t v = x[i];
-    z0 += w[i] * v;
-    z1 += w1[i] * v;
-    z2 += w2[i] * v;
-    z3 += w3[i] * v;
-  }
-  out[0] = z0;
-  out[1] = z1;
-  out[2] = z2;
-  out[3] = z3;
+  z[0] = z0;
+  z[1] = z1;
+  z[2] = z2;
+  z[3] = z3;
+}
+
+static inline void el_dot4(const int8_t *w, const int8_t *x, uint32_t n, int32_t out[4]) {
+  uint32_t whole = n & ~(uint32_t)3;
+  el_words4(w, x, x + whole, n, out);
+  for (uint32_t j = 0; whole < n && j < 4; j++) out[j] += el_dot1(w + j * n + whole, x + whole, n - whole);
 }
 
 #endif

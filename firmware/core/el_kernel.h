@@ -52,19 +52,6 @@ static inline int32_t el_shift(int32_t q, int16_t shift) {
   return (int32_t)((uint32_t)q << left);
 }
 
-/* Narrows a run of exact results of exponent `e` into `out`, counting for its moving exponent. */
-typedef struct el_narrow {
-  int32_t limit;
-  int32_t maximum;
-  uint32_t saturated;
-  int16_t shift;
-  uint8_t dtype;
-  void *p;
-} el_narrow;
-
-void el_narrow_begin(el_narrow *n, const el_arg *out, int16_t e);
-void el_narrow_end(el_run *run, const el_narrow *n, const el_arg *out);
-
 static inline void el_store(void *p, uint8_t dtype, uint32_t i, int32_t q) {
   if (dtype == EL_DTYPE_I8) ((int8_t *)p)[i] = (int8_t)q;
   else if (dtype == EL_DTYPE_I16) ((int16_t *)p)[i] = (int16_t)q;
@@ -77,15 +64,39 @@ static inline int32_t el_load_q(const el_arg *a, uint32_t i) {
   return ((const int32_t *)a->p)[i];
 }
 
+/* Narrows a run of exact results of exponent `e` into `out`, counting for its moving exponent. Never leave its address with a function
+ * that is not inlined: its fields must stay in registers. */
+typedef struct el_narrow {
+  int32_t limit;
+  int32_t maximum;
+  uint32_t saturated;
+  int16_t shift;
+  uint8_t dtype;
+  void *p;
+} el_narrow;
+
+static inline el_narrow el_narrow_begin(const el_arg *out, int16_t e) {
+  int32_t limit = out->dtype == EL_DTYPE_I8 ? 127 : out->dtype == EL_DTYPE_I16 ? 32767 : EL_I32_MAX;
+  return (el_narrow){limit, 0, 0, (int16_t)(out->e - e), out->dtype, out->p};
+}
+
+/* Adds what was counted to the window of the exponent of `out`. */
+void el_narrow_end(el_run *run, const el_arg *out, uint32_t saturated, int32_t maximum);
+
 static inline void el_narrow_put(el_narrow *n, uint32_t i, int32_t exact) {
-  int32_t q = el_shift(exact, n->shift);
-  int32_t m = q < 0 ? -q : q;
-  if (m > n->limit) {
-    n->saturated++;
-    m = n->limit;
-    q = q < 0 ? -m : m;
+  int32_t q = 0;
+  if (exact) {
+    q = el_shift(exact, n->shift);
+    int32_t m = q < 0 ? -q : q;
+    if (m > n->maximum) { /* rare after the first few: the limit needs a look only here */
+      if (m > n->limit) {
+        n->saturated++;
+        m = n->limit;
+        q = q < 0 ? -m : m;
+      }
+      n->maximum = m;
+    }
   }
-  if (m > n->maximum) n->maximum = m;
   el_store(n->p, n->dtype, i, q);
 }
 

@@ -4,54 +4,72 @@
 #include "el_dot.h"
 #include "el_kernel.h"
 
-void el_narrow_begin(el_narrow *n, const el_arg *out, int16_t e) {
-  n->dtype = out->dtype;
-  n->limit = out->dtype == EL_DTYPE_I8 ? 127 : out->dtype == EL_DTYPE_I16 ? 32767 : EL_I32_MAX;
-  n->shift = (int16_t)(out->e - e);
-  n->p = out->p;
-  n->saturated = 0;
-  n->maximum = 0;
-}
-
-void el_narrow_end(el_run *run, const el_narrow *n, const el_arg *out) {
-  if (!run->counting || n->dtype == EL_DTYPE_I32) return;
+void el_narrow_end(el_run *run, const el_arg *out, uint32_t saturated, int32_t maximum) {
+  if (!run->counting || out->dtype == EL_DTYPE_I32) return;
   if (run->slots[(uint32_t)out->slot * EL_SLOT_BYTES + EL_SLOT_KIND] != EL_SLOT_IS_MOVING) return;
   uint8_t *window = run->stats + (uint32_t)out->slot * 4;
-  uint32_t saturated = el_get16(window) + n->saturated;
+  saturated += el_get16(window);
   el_put16(window, (uint16_t)(saturated > 65535 ? 65535 : saturated));
-  if ((uint32_t)n->maximum > el_get16(window + 2)) el_put16(window + 2, (uint16_t)n->maximum);
+  if ((uint32_t)maximum > el_get16(window + 2)) el_put16(window + 2, (uint16_t)maximum);
 }
 
 /* --- products --- */
 
-static int32_t bias_term(const el_arg *b, uint32_t i, int16_t e) {
+/* Adds bias b to exact sums z whose exponent exceeds b's by `shift`. */
+static void add_bias(int32_t *z, const int16_t *b, uint32_t n, int16_t shift) {
   const int32_t bound = (int32_t)1 << 30;
-  int32_t q = el_shift(el_load_q(b, i), (int16_t)(e - b->e));
-  return q > bound ? bound : q < -bound ? -bound : q;
+  if (shift <= 0 && shift >= -14) { /* the common case: nothing rounds and nothing overflows */
+    for (int32_t unit = (int32_t)1 << -shift; n--; z++, b++) *z += *b * unit;
+    return;
+  }
+  for (; n--; z++, b++) {
+    int32_t q = el_shift(*b, shift);
+    *z += q > bound ? bound : q < -bound ? -bound : q;
+  }
+}
+
+static void narrow_rows(el_narrow *out, const int32_t *z, uint32_t row, uint32_t n, uint8_t relu) {
+  for (uint32_t j = 0; j < n; j++) el_narrow_put(out, row + j, relu && z[j] < 0 ? 0 : z[j]);
+}
+
+/* What narrow_rows does for int8 after relu and a shift to the right: the inner layers of every net. */
+static void narrow_relu(el_narrow *out, const int32_t *z, uint32_t row, uint32_t n) {
+  int8_t *y = (int8_t *)out->p + row;
+  int32_t half = (int32_t)1 << (out->shift - 1), maximum = out->maximum;
+  for (; n--; z++, y++) {
+    int32_t q = *z <= 0 ? 0 : (int32_t)((uint32_t)(*z + half) >> out->shift);
+    if (q > maximum) {
+      if (q > 127) {
+        out->saturated++;
+        q = 127;
+      }
+      maximum = q;
+    }
+    *y = (int8_t)q;
+  }
+  out->maximum = maximum;
 }
 
 /* y = W x (+ b), four rows at a time; negative results are cut to 0 if `relu`. */
 static void product(el_run *run, const el_arg *W, const el_arg *x, const el_arg *b, const el_arg *y) {
   const int8_t *w = W->p;
-  uint8_t relu = run->op[EL_OP_FLAGS] & EL_OP_RELU;
+  uint8_t relu = run->op[EL_OP_FLAGS] & EL_OP_RELU, exact = y->dtype == EL_DTYPE_I32 && !relu;
   int16_t e = (int16_t)(W->e + x->e);
-  el_narrow out;
-  el_narrow_begin(&out, y, e);
-  for (uint16_t row = 0; row < W->rows; row = (uint16_t)(row + 4)) {
-    int32_t z[4];
-    uint8_t n = (uint8_t)(W->rows - row < 4 ? W->rows - row : 4);
-    if (n == 4) {
-      el_dot4(w, x->p, W->cols, z);
-      w += (uint32_t)4 * W->cols;
-    } else {
-      for (uint8_t j = 0; j < n; j++, w += W->cols) z[j] = el_dot1(w, x->p, W->cols);
-    }
-    for (uint8_t j = 0; j < n; j++) {
-      if (b) z[j] += bias_term(b, (uint32_t)row + j, e);
-      el_narrow_put(&out, (uint32_t)row + j, relu && z[j] < 0 ? 0 : z[j]);
-    }
+  uint32_t cols = W->cols;
+  el_narrow out = el_narrow_begin(y, e);
+  uint8_t inner = relu && y->dtype == EL_DTYPE_I8 && out.shift > 0 && out.shift < 31;
+  for (uint32_t row = 0; row < W->rows; row += 4) {
+    int32_t sums[4], *z = exact ? (int32_t *)y->p + row : sums;
+    uint32_t n = W->rows - row < 4 ? W->rows - row : 4;
+    if (n == 4) el_dot4(w, x->p, cols, z);
+    else
+      for (uint32_t j = 0; j < n; j++) z[j] = el_dot1(w + j * cols, x->p, cols);
+    w += n * cols;
+    if (b) add_bias(z, (const int16_t *)b->p + row, n, (int16_t)(e - b->e));
+    if (inner) narrow_relu(&out, z, row, n);
+    else if (!exact) narrow_rows(&out, z, row, n, relu);
   }
-  el_narrow_end(run, &out, y);
+  el_narrow_end(run, y, out.saturated, out.maximum);
 }
 
 void el_k_affine(el_run *run, const el_arg *a) { product(run, &a[0], &a[1], &a[2], &a[3]); }
@@ -67,8 +85,7 @@ static uint8_t all_zero(const int16_t *v, uint16_t n) {
 static void transposed(el_run *run, const el_arg *W, const el_arg *d, const int8_t *mask, const el_arg *y) {
   const int16_t *dp = d->p;
   uint8_t nothing = all_zero(dp, d->cols);
-  el_narrow out;
-  el_narrow_begin(&out, y, (int16_t)(W->e + d->e));
+  el_narrow out = el_narrow_begin(y, (int16_t)(W->e + d->e));
   for (uint16_t col = 0; col < W->cols; col++) {
     int32_t z = 0;
     if (!nothing && (!mask || mask[col] > 0)) {
@@ -77,7 +94,7 @@ static void transposed(el_run *run, const el_arg *W, const el_arg *d, const int8
     }
     el_narrow_put(&out, col, z);
   }
-  el_narrow_end(run, &out, y);
+  el_narrow_end(run, y, out.saturated, out.maximum);
 }
 
 void el_k_matvec_t(el_run *run, const el_arg *a) { transposed(run, &a[0], &a[1], NULL, &a[2]); }
@@ -104,7 +121,9 @@ void el_k_outer_update(el_run *run, const el_arg *a) {
   uint32_t start = update_dither(run);
   int8_t *w = W->p;
   for (uint16_t row = 0; row < W->rows; row++, w += W->cols, start += EL_RNG_ROW) {
-    int32_t k = multiplier(run, ((const int16_t *)d->p)[row], shift);
+    int16_t d_row = ((const int16_t *)d->p)[row];
+    if (!d_row) continue;
+    int32_t k = multiplier(run, d_row, shift);
     if (k) el_update_row(w, x->p, W->cols, k, start);
   }
 }
@@ -115,8 +134,8 @@ void el_k_vec_update(el_run *run, const el_arg *a) {
   uint32_t r = update_dither(run);
   int32_t limit = b->dtype == EL_DTYPE_I8 ? 127 : 32767;
   for (uint16_t i = 0; i < b->cols; i++, r += EL_RNG_ROW) {
-    int32_t k = multiplier(run, el_load_q(d, i), shift);
-    if (!k) continue;
+    int32_t k = el_load_q(d, i);
+    if (!k || !(k = multiplier(run, k, shift))) continue;
     int32_t q = el_load_q(b, i) - ((k + (int32_t)(r >> 16)) >> 16);
     el_store(b->p, b->dtype, i, q > limit ? limit : q < -limit ? -limit : q);
   }

@@ -7,8 +7,7 @@ typedef int32_t (*el_map)(int32_t u, int32_t v);
 static int32_t at(const el_arg *a, uint32_t i) { return el_load_q(a, a->cols == 1 ? 0 : i); }
 
 static void map1(el_run *run, const el_arg *v, const el_arg *y, int16_t e, el_map f) {
-  el_narrow out;
-  el_narrow_begin(&out, y, e);
+  el_narrow out = el_narrow_begin(y, e);
   for (uint16_t i = 0; i < y->cols; i++) el_narrow_put(&out, i, f(el_load_q(v, i), 0));
   (void)run;
 }
@@ -30,25 +29,22 @@ void el_k_mask(el_run *run, const el_arg *a) {
 }
 
 void el_k_quant(el_run *run, const el_arg *a) {
-  el_narrow out;
-  el_narrow_begin(&out, &a[1], a[0].e);
+  el_narrow out = el_narrow_begin(&a[1], a[0].e);
   for (uint16_t i = 0; i < a[1].cols; i++) el_narrow_put(&out, i, el_load_q(&a[0], i));
-  el_narrow_end(run, &out, &a[1]);
+  el_narrow_end(run, &a[1], out.saturated, out.maximum);
 }
 
 void el_k_mul(el_run *run, const el_arg *a) {
-  el_narrow out;
-  el_narrow_begin(&out, &a[2], (int16_t)(a[0].e + a[1].e));
+  el_narrow out = el_narrow_begin(&a[2], (int16_t)(a[0].e + a[1].e));
   for (uint16_t i = 0; i < a[2].cols; i++) el_narrow_put(&out, i, at(&a[0], i) * at(&a[1], i));
-  el_narrow_end(run, &out, &a[2]);
+  el_narrow_end(run, &a[2], out.saturated, out.maximum);
 }
 
 void el_k_scale(el_run *run, const el_arg *a) {
   int32_t mantissa = (int32_t)el_get32(run->op + EL_OP_IMM);
-  el_narrow out;
-  el_narrow_begin(&out, &a[1], (int16_t)(a[0].e + (int8_t)run->op[EL_OP_K]));
+  el_narrow out = el_narrow_begin(&a[1], (int16_t)(a[0].e + (int8_t)run->op[EL_OP_K]));
   for (uint16_t i = 0; i < a[1].cols; i++) el_narrow_put(&out, i, el_load_q(&a[0], i) * mantissa);
-  el_narrow_end(run, &out, &a[1]);
+  el_narrow_end(run, &a[1], out.saturated, out.maximum);
 }
 
 /* Both at the coarser of their exponents; the result says in its slot which that was. */

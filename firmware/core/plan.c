@@ -1,8 +1,8 @@
 /* Is this a plan? Every byte that the runtime will rely on is checked here, once, before anything is used. */
-#include <string.h>
-
 #include "el_kernel.h"
 #include "el_link.h"
+
+#define EL_BOARD_BYTES 16 /* of el_hal.board */
 
 typedef struct el_signature {
   uint8_t code, args;
@@ -31,7 +31,9 @@ static int check_header(const uint8_t *plan, uint32_t n, const char *board) {
   if (el_get32(plan + EL_HEADER_TOTAL_BYTES) != n) return EL_ERR_SIZE;
   if (el_crc32(0, plan, n - 4) != el_get32(plan + n - 4)) return EL_ERR_CRC;
   uint32_t want = el_get32(plan + EL_HEADER_BOARD);
-  if (board && want && want != el_crc32(0, (const uint8_t *)board, (uint32_t)strlen(board))) return EL_ERR_BOARD;
+  uint32_t length = 0;
+  while (board && length < EL_BOARD_BYTES && board[length]) length++;
+  if (board && want && want != el_crc32(0, (const uint8_t *)board, length)) return EL_ERR_BOARD;
   return EL_OK;
 }
 

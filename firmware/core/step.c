@@ -25,8 +25,7 @@ uint8_t *el_input(el_t *el) { return el->arena; }
 
 /* --- operands --- */
 
-static inline void resolve(const el_t *el, const int8_t *exponents, uint8_t index, el_arg *out) {
-  const uint8_t *t = tensors(el) + (uint32_t)index * EL_TENSOR_BYTES;
+static inline void read_tensor(const el_t *el, const uint8_t *t, const int8_t *exponents, el_arg *out) {
   out->p = (t[EL_TENSOR_REGION] == EL_REGION_STATE ? el->state : el->arena) + el_get32(t + EL_TENSOR_OFF);
   out->rows = el_get16(t + EL_TENSOR_ROWS);
   out->cols = el_get16(t + EL_TENSOR_COLS);
@@ -36,15 +35,19 @@ static inline void resolve(const el_t *el, const int8_t *exponents, uint8_t inde
   if (exponents) out->e = (int16_t)(out->e + exponents[out->slot] + exponents[t[EL_TENSOR_SLOT1]]);
 }
 
+static void resolve(const el_t *el, uint8_t index, el_arg *out) {
+  read_tensor(el, tensors(el) + (uint32_t)index * EL_TENSOR_BYTES, NULL, out);
+}
+
 uint32_t el_input_bytes(const el_t *el) {
   el_arg x;
-  resolve(el, NULL, el->plan[EL_HEADER_INPUT], &x);
+  resolve(el, el->plan[EL_HEADER_INPUT], &x);
   return (uint32_t)x.cols * (x.dtype == EL_DTYPE_I8 ? 1 : 4);
 }
 
 static int32_t *word(const el_t *el, uint32_t field) {
   el_arg a;
-  resolve(el, NULL, el->plan[field], &a);
+  resolve(el, el->plan[field], &a);
   return a.p;
 }
 
@@ -114,7 +117,7 @@ static int32_t normal_unit(uint32_t start, uint32_t i) {
 
 static void init_tensor(el_t *el, const uint8_t *init, uint32_t seed) {
   el_arg t;
-  resolve(el, NULL, init[EL_INIT_TENSOR], &t);
+  resolve(el, init[EL_INIT_TENSOR], &t);
   uint32_t start = el_mix(el_mix(seed) + init[EL_INIT_STREAM] * EL_RNG_OP), scale = el_get32(init + EL_INIT_SCALE);
   int32_t limit = t.dtype == EL_DTYPE_I8 ? 127 : 32767;
   for (uint32_t i = 0, n = el_elements(&t); i < n; i++) {
@@ -169,7 +172,7 @@ static void halve(el_t *el, uint8_t i, uint32_t step) {
   const uint8_t *slot = slots(el) + (uint32_t)i * EL_SLOT_BYTES;
   el_arg t;
   if (slot[EL_SLOT_KIND] != EL_SLOT_IS_WEIGHT) return;
-  resolve(el, NULL, slot[EL_SLOT_TENSOR], &t);
+  resolve(el, slot[EL_SLOT_TENSOR], &t);
   int32_t limit = t.dtype == EL_DTYPE_I8 ? 127 : 32767;
   uint32_t n = el_elements(&t), full = 0;
   for (uint32_t j = 0; j < n; j++) {
@@ -197,9 +200,10 @@ static void run_ops(el_t *el, const uint8_t *op, uint16_t count, uint8_t countin
   uint32_t step = el_step(el);
   el_run run = {el, op, is_int(el) ? exps(el) : NULL, stats(el), slots(el), el_mix(el_seed(el)) + step * EL_RNG_STEP, 0, counting};
   for (const uint8_t *drop = el->plan + EL_HEADER_BYTES; drop < run.slots; drop += 4) run.drops = (uint8_t)(run.drops + (step >= el_get32(drop)));
+  const uint8_t *table = tensors(el);
   for (; count--; run.op += EL_OP_BYTES) {
     el_arg a[4];
-    for (uint8_t i = 0; i < 4; i++) resolve(el, run.exps, run.op[EL_OP_A0 + i], &a[i]);
+    for (uint8_t i = 0; i < 4; i++) read_tensor(el, table + (uint32_t)run.op[EL_OP_A0 + i] * EL_TENSOR_BYTES, run.exps, &a[i]);
     el_kernel_table[run.op[EL_OP_KERNEL]](&run, a);
   }
 }

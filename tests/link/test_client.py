@@ -62,7 +62,7 @@ def test_a_whole_conversation() -> None:
     assert client.bytes_tx > 0 < client.bytes_rx
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     size=st.integers(1, 900),
     rx_buffer=st.sampled_from([0, 1, 64, 100, 512, 4096]),
@@ -82,7 +82,7 @@ def test_any_board_gets_all_of_it_and_never_more_than_it_can_hold(
     assert (board.overruns, client.retries) == (0, 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     size=st.integers(1, 200),
     rate=st.sampled_from([1e-3, 3e-3, 1e-2]),

@@ -1,0 +1,48 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from edgelearn.errors import UsageError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Board = Annotated[str, typer.Option("--board", metavar="ID", help="The board; see: edgelearn boards")]
+AnyBoard = Annotated[str | None, typer.Option("--board", metavar="ID", help="Another board than the run's own.")]
+Port = Annotated[
+    str | None,
+    typer.Option("--port", metavar="PORT", help="The way to it: sim, qemu, /dev/tty..., tcp://host:port, replay:FILE."),
+]
+Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a TOML file.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its beginning; see: edgelearn runs")]
+
+Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passes over the training set.")]
+Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Stop after N samples.")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="S", help="Of weights, order and rounding.")]
+Dtype = Annotated[str | None, typer.Option("--dtype", metavar="KIND", help="int8 or f32.")]
+Data = Annotated[str | None, typer.Option("--data", metavar="D", help="Another data set: name, file or folder.")]
+Batch = Annotated[int | None, typer.Option("--batch", metavar="B", help="Samples per update; boards do one.")]
+Drops = Annotated[
+    str | None, typer.Option("--drops", metavar="F,F", help="Fractions where the rate halves; 'none': it stays.")
+]
+
+
+def overrides(**given: Any) -> dict[str, Any]:
+    """What the user gave, without what is None; the text of ``--drops`` as numbers.
+
+    Raises:
+        UsageError: ``--drops`` is no list of numbers.
+    """
+    found = {name: value for name, value in given.items() if value is not None}
+    if "drops" in found:
+        found["drops"] = _fractions(found["drops"])
+    return found
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    try:
+        return () if text == "none" else tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--drops: '{text}' is no list of fractions.", "Write --drops 0.5,0.7 or --drops none.") from None

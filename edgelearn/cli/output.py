@@ -1,0 +1,98 @@
+"""What every verb prints: one JSON object, or tables for people, on standard output; errors in the same two ways."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgelearn.errors import EdgeLearnError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+Human = Callable[[dict[str, Any]], "RenderableType"]
+
+
+def report(verb: str, data: dict[str, Any], as_json: bool, human: Human) -> None:
+    """Prints ``data`` as the verb's JSON object, or as ``human`` shows it."""
+    if as_json:
+        emit(verb, data)
+    else:
+        console().print(human(data))
+
+
+def emit(schema: str, data: dict[str, Any]) -> None:
+    """One JSON object on a line of its own."""
+    print(json.dumps({"schema": f"edgelearn.{schema}/1", **data}), flush=True)
+
+
+def failure(verb: str, error: EdgeLearnError, as_json: bool) -> None:
+    """The error, as JSON on standard output or as text on standard error."""
+    if as_json:
+        told = {"code": error.exit_code, "kind": error.kind, "message": error.message, "hint": error.hint}
+        emit(verb, {"error": told})
+    else:
+        print(f"edgelearn: {error}", file=sys.stderr)
+
+
+def console() -> Console:
+    """Where people read: colours only on a terminal and without NO_COLOR."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def group(*parts: RenderableType) -> RenderableType:
+    """Several things, one below the other."""
+    from rich.console import Group
+
+    return Group(*parts)
+
+
+def text(line: str, style: str = "") -> RenderableType:
+    """Text as it is: brackets in it are no markup."""
+    from rich.text import Text
+
+    return Text(line, style=style)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = (), title: str = "") -> Table:
+    """A table; the columns named in ``right`` hold numbers."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for name in columns:
+        made.add_column(Text(name), justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(str(cell)) for cell in row))
+    return made
+
+
+def facts(rows: Iterable[tuple[str, str, str]], title: str = "") -> Table:
+    """Name, value and a remark on each line."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE, show_header=False, title=title or None, title_justify="left", pad_edge=False)
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column(justify="right", style="bold", no_wrap=True)
+    made.add_column()
+    for name, value, remark in rows:
+        made.add_row(Text(name), Text(value), Text(remark))
+    return made
+
+
+def percent(fraction: float | None) -> str:
+    """``97.0 %``; ``-`` where nothing was measured."""
+    return "-" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def size(nbytes: int) -> str:
+    """``3,903 B``."""
+    return f"{nbytes:,} B"
