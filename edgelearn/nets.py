@@ -13,7 +13,11 @@ STREAMS_PER_BLOCK = 16  # random streams set aside for one block's state
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """A dense block: ``W`` (out, inp), normal with variance 2 / inp (He), and ``b`` (out,), zero."""
+    """A dense block: ``W`` (out, inp), normal with variance 1 / inp (LeCun), and ``b`` (out,), zero.
+
+    Twice that variance (He) trains as well in floats, but costs int8 0.1 points on MNIST at a rate of 2^-6: weights that start low
+    have the finer unit, and may move up.
+    """
 
     index: int
     inp: int
@@ -30,7 +34,7 @@ class BlockSpec:
 
     def own_state(self) -> dict[str, State]:
         stream = self.index * STREAMS_PER_BLOCK
-        W = State(f"@{self.prefix}.W", Type("f32", (self.out, self.inp)), Init("normal", (2 / self.inp) ** 0.5, stream))
+        W = State(f"@{self.prefix}.W", Type("f32", (self.out, self.inp)), Init("normal", self.inp**-0.5, stream))
         b = State(f"@{self.prefix}.b", Type("f32", (self.out,)), Init("zeros", 0.0, stream + 1))
         return {"W": W, "b": b}
 

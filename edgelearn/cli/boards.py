@@ -56,15 +56,15 @@ def tools(board: Board) -> dict[str, bool]:
 
 
 def _human(data: dict[str, Any]) -> RenderableType:
-    columns = ("board", "core", "RAM", "flash", "numbers", "ports", "verified", "tools here")
+    columns = ("board", "core", "RAM", "flash", "numbers", "ports", "verified", "missing")
     rows = [
         (
             b["id"], b["core"], _short(b["ram"]), _short(b["flash"]), " ".join(b["dtypes"]), " ".join(b["ports"]),
-            b["verified"], " ".join(name if here else f"no {name}" for name, here in b["tools"].items()),
+            b["verified"], " ".join(name for name, here in b["tools"].items() if not here) or "-",
         )
         for b in data["boards"]
     ]  # fmt: skip
-    return output.table(columns, rows, right=("RAM", "flash"))
+    return output.table(columns, rows, right=("RAM", "flash"), wrap=("ports", "missing"))
 
 
 def _short(nbytes: int) -> str:

@@ -59,15 +59,22 @@ def text(line: str, style: str = "") -> RenderableType:
     return Text(line, style=style)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = (), title: str = "") -> Table:
-    """A table; the columns named in ``right`` hold numbers."""
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    right: Sequence[str] = (),
+    wrap: Sequence[str] = (),
+    title: str = "",
+) -> Table:
+    """A table; the columns named in ``right`` hold numbers, those in ``wrap`` may use several lines."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
-        made.add_column(Text(name), justify="right" if name in right else "left", overflow="fold")
+        justify = "right" if name in right else "left"
+        made.add_column(Text(name), justify=justify, overflow="fold", no_wrap=name not in wrap)
     for row in rows:
         made.add_row(*(Text(str(cell)) for cell in row))
     return made

@@ -27,7 +27,7 @@ def mix(v: NDArray[np.uint64] | int) -> NDArray[np.uint64]:
 
 def raw_bits(seed: int, stream: int, n: int) -> NDArray[np.uint64]:
     """n scrambled 32-bit words of one stream."""
-    start = int(mix(int(mix(seed)) + stream * OP))
+    start = int(mix(int(mix(seed)) + stream * OP + COLUMN))
     return mix(start + np.arange(n, dtype=np.uint64) * np.uint64(COLUMN))
 
 

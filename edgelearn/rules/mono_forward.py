@@ -15,7 +15,7 @@ Prediction: argmax of the last block's G (``heads = "last"``), or of the sum of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from edgelearn.lang import L
 from edgelearn.rules.registry import rule
@@ -27,7 +27,7 @@ class MonoForward:
 
     lr: float = 2**-6
     gate: float = 0.05
-    heads: str = "last"
+    heads: Literal["last", "sum"] = "last"
 
     def init(self, s: Any, key: Any) -> None:
         s.M = L.normal(key, (s.classes, s.out), std=s.out**-0.5)

@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,7 @@ def _user_class(name: str, base: Path | None) -> tuple[type, Path]:
 
 def _instance(name: str, cls: type, params: dict[str, Any]) -> Any:
     fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
     for key, value in params.items():
         if key not in fields:
             near = difflib.get_close_matches(key, fields, 1)
@@ -108,4 +110,12 @@ def _instance(name: str, cls: type, params: dict[str, Any]) -> Any:
             raise ConfigError(
                 f"The rule {name}'s parameter {key!r} is {value!r}, not {type(default).__name__}.", f"The default is {default!r}."
             )
+        _check_choice(name, key, value, hints.get(key))
     return cls(**params)
+
+
+def _check_choice(name: str, key: str, value: object, hint: Any) -> None:
+    """A parameter annotated ``Literal[...]`` takes only those values."""
+    choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+    if choices and value not in choices:
+        raise ConfigError(f"The rule {name}'s parameter {key!r} is {value!r}.", f"Choose one of: {', '.join(map(repr, choices))}.")

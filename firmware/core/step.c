@@ -118,7 +118,7 @@ static int32_t normal_unit(uint32_t start, uint32_t i) {
 static void init_tensor(el_t *el, const uint8_t *init, uint32_t seed) {
   el_arg t;
   resolve(el, init[EL_INIT_TENSOR], &t);
-  uint32_t start = el_mix(el_mix(seed) + init[EL_INIT_STREAM] * EL_RNG_OP), scale = el_get32(init + EL_INIT_SCALE);
+  uint32_t start = el_mix(el_mix(seed) + init[EL_INIT_STREAM] * EL_RNG_OP + EL_RNG_COLUMN), scale = el_get32(init + EL_INIT_SCALE);
   int32_t limit = t.dtype == EL_DTYPE_I8 ? 127 : 32767;
   for (uint32_t i = 0, n = el_elements(&t); i < n; i++) {
     int32_t unit = init[EL_INIT_KIND] == EL_INIT_IS_NORMAL ? normal_unit(start, i) : 0;

@@ -1,0 +1,56 @@
+# Thin: each target is one or two commands that you could type yourself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+SOURCES := pyproject.toml CMakeLists.txt firmware/CMakeLists.txt $(wildcard firmware/core/* firmware/gen/*.[ch] firmware/hal/* firmware/include/* firmware/ports/host/* firmware/ports/sim/*)
+
+.PHONY: help demo test check tools images bench example clean
+
+help: ## What one can make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.installed: $(SOURCES)
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing edgelearn into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e . && touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]' && touch $@
+
+demo: $(VENV)/.installed ## Watch a network learn on a simulated board (under 2 minutes, needs no apt)
+	@$(BIN)/edgelearn demo
+
+test: $(VENV)/.dev tools ## Every test, with emulators where they can be had
+	$(BIN)/python firmware/gen/generate.py --check
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
+
+check: $(VENV)/.dev ## Before every commit: format, lint, types, layers, generated files, fast tests (under 90 s)
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/codespell
+	$(BIN)/python firmware/gen/generate.py --check
+	$(BIN)/lint-imports --no-cache > $(VENV)/layers.txt || { cat $(VENV)/layers.txt; exit 1; }
+	$(BIN)/pyright
+	$(BIN)/pytest -q -n $(JOBS) -m "not slow and not qemu"
+
+tools: ## Emulators and cross compilers through apt, where that is possible
+	@sh tests/install_tools.sh
+
+images: $(VENV)/.installed tools ## Build the firmware image of every board
+	$(BIN)/python -m edgelearn.images
+
+bench: $(VENV)/.dev ## The figures of docs/benchmarks.md (about an hour; EDGELEARN_DATA names the folder with MNIST)
+	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 64-32-10
+	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 64-32-32-10
+	$(BIN)/edgelearn bench memory
+	$(BIN)/edgelearn bench accuracy --case digits-32-32-int8 --seeds 5
+	$(BIN)/edgelearn bench accuracy --case mnist-100-50-int8-1pass --seeds 5
+	$(BIN)/edgelearn bench accuracy --case mnist-100-50-int8 --seeds 5
+
+BOARD ?= microbit
+example: $(VENV)/.installed ## Build the application that learns from its own sensor, for BOARD
+	$(BIN)/python -m edgelearn.images --app firmware/examples/sensor $(BOARD)
+
+clean: ## Remove what make made
+	rm -rf $(VENV) build

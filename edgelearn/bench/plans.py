@@ -1,0 +1,29 @@
+"""The plans that the instruction bench compares: Mono-Forward on a given net, at a constant rate."""
+
+from __future__ import annotations
+
+from edgelearn.bench.instructions import RATE, widths
+from edgelearn.boards import Board
+from edgelearn.compiler import Net, compile_net
+from edgelearn.data.datasets import Dataset
+from edgelearn.job import backend
+from edgelearn.passes.quantize import Calibration
+from edgelearn.rules import find
+
+RATES = {"int8": 2.0**-4, "f32": RATE}  # integers can only have the nearest power of two
+
+
+def compile_plans(net: str, data: Dataset, board: Board, seed: int) -> dict[str, bytes]:
+    """Plan bytes by dtype for ``net``, written as ``"64-32-10"``; the rate never halves.
+
+    Raises:
+        UsageError: it is not written like that. ConfigError: it cannot be lowered. DoesNotFitError: too large.
+    """
+    inputs, *layers, classes = widths(net)
+    calibration = Calibration(data.x_train.reshape(len(data.x_train), -1), data.y_train, seed)
+    plans = {}
+    for dtype in (d for d in RATES if d in board.dtypes):
+        rule = find("mono-forward", {"lr": RATES[dtype]})
+        compiled = compile_net(rule, Net(inputs, tuple(layers), classes), calibration, dtype, (), board)
+        plans[dtype] = backend("plan").export(compiled.module, board.id)
+    return plans

@@ -1,0 +1,52 @@
+"""``edgelearn eval``: the accuracy of a run's newest state, computed by its board."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgelearn.cli import options, output
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+app = typer.Typer(rich_markup_mode=None)
+MAX_CLASSES = 12  # that a confusion table fits on a screen
+Samples = Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Only the first N test samples.")]
+
+
+@app.command(name="eval")
+def evaluate(
+    run: options.RunId,
+    board: options.AnyBoard = None,
+    port: options.Port = None,
+    data: options.Data = None,
+    steps: Samples = None,
+    as_json: options.Json = False,
+) -> None:
+    """Measure the accuracy of a run on its board."""
+    import numpy as np
+
+    from edgelearn import session as sessions
+    from edgelearn.runs import RunStore
+
+    with RunStore() as store:
+        found = store.get(run)
+        with sessions.Session(board or found.board, port) as session:
+            job = session.load_run(found, store, **options.overrides(data=data))
+            guesses = np.asarray(session.infer(job, job.data.x_test[:steps]))
+    result = sessions.evaluate(guesses, job.data.y_test[:steps], job.data.classes)
+    told = {"accuracy": result.accuracy, "n": result.n, "confusion": result.confusion}
+    output.report("eval", {"run": found.id, "board": job.board.id, "data": job.data.name, **told}, as_json, _human)
+
+
+def _human(data: dict[str, Any]) -> RenderableType:
+    right = round(data["accuracy"] * data["n"])
+    line = f"{output.percent(data['accuracy'])} of {data['n']:,} samples right ({right:,}), {data['data']} on {data['board']}"
+    classes = [str(i) for i in range(len(data["confusion"]))]
+    if len(classes) > MAX_CLASSES:
+        return output.text(line)
+    rows = [(true, *(n or "." for n in row)) for true, row in zip(classes, data["confusion"], strict=True)]
+    columns = ("true", *classes)
+    return output.group(output.text(line), output.table(columns, rows, right=columns, title="taken for"))

@@ -1,0 +1,101 @@
+"""``edgelearn runs``: the run store, read only."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from edgelearn.cli import options, output
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from edgelearn.runs import Run, RunStore
+
+app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+LAST = 12  # metrics shown
+
+
+
+@app.callback()
+def runs(context: typer.Context, as_json: options.Json = False) -> None:
+    """List the runs, newest first, or show one."""
+    context.obj = as_json
+    if context.invoked_subcommand is None:
+        _list(as_json)
+
+
+@app.command(name="list")
+def list_runs(context: typer.Context, as_json: options.Json = False) -> None:
+    """List the runs, newest first."""
+    _list(as_json or context.obj)
+
+
+@app.command()
+def show(context: typer.Context, run: options.RunId, as_json: options.Json = False) -> None:
+    """Show one run: recipe, result, how it learnt."""
+    from edgelearn.runs import RunStore
+
+    with RunStore() as store:
+        data = _whole(store.get(run), store)
+    output.report("runs", data, as_json or context.obj, _human_run)
+
+
+def _list(as_json: bool) -> None:
+    from edgelearn.runs import RunStore
+
+    with RunStore() as store:
+        data = {"store": str(store.path), "runs": [_summary(run) for run in store.list()]}
+    output.report("runs", data, as_json, _human_list)
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    result = run.result or {}
+    return {
+        "id": run.id, "created": run.created, "net": _net(run), "rule": run.rule, "dtype": run.dtype, "board": run.board,
+        "seed": run.seed, "status": run.status, "accuracy": result.get("accuracy"),
+        "steps": result.get("steps", result.get("step")),
+    }  # fmt: skip
+
+
+def _net(run: Run) -> str:
+    """Widths of the net by the stored recipe, which may be anything."""
+    try:
+        model = tomllib.loads(run.recipe)["model"]
+        inputs = 1
+        for n in model["input"]:
+            inputs *= int(n)
+        return "-".join(map(str, (inputs, *model["layers"], model["classes"])))
+    except (ValueError, KeyError, TypeError):
+        return "?"
+
+
+def _whole(run: Run, store: RunStore) -> dict[str, Any]:
+    checkpoint = store.newest_checkpoint(run.id)
+    return {
+        **_summary(run), "store": str(store.path), "recipe": run.recipe, "rule_hash": run.rule_hash,
+        "versions": run.versions, "plan_bytes": len(run.plan), "result": run.result,
+        "checkpoint": None if checkpoint is None else checkpoint.step,
+        "metrics": {name: [list(pair) for pair in pairs] for name, pairs in store.metrics(run.id).items()},
+    }  # fmt: skip
+
+
+def _human_list(data: dict[str, Any]) -> RenderableType:
+    if not data["runs"]:
+        return output.text("There are no runs yet: `edgelearn train digits` makes one.")
+    rows = [
+        (r["id"], r["net"], r["dtype"], r["board"], r["status"], output.percent(r["accuracy"]))
+        for r in data["runs"]
+    ]  # fmt: skip
+    return output.table(("run", "net", "numbers", "board", "status", "accuracy"), rows, right=("accuracy",))
+
+
+def _human_run(data: dict[str, Any]) -> RenderableType:
+    head = [(name, str(data[name]), "") for name in ("id", "created", "net", "rule", "dtype", "board", "seed", "status")]
+    head += [("accuracy", output.percent(data["accuracy"]), ""), ("checkpoint", f"step {data['checkpoint']}", "")]
+    pairs = data["metrics"].get("train_accuracy", [])[-LAST:]
+    rows = [(f"{step:,}", output.percent(value)) for step, value in pairs]
+    learnt = output.table(("step", "right before learning"), rows, right=("step", "right before learning"))
+    return output.group(output.facts(head), learnt, output.text(data["recipe"], "dim"))

@@ -1,0 +1,117 @@
+"""``edgelearn show``: what the compiler makes of a recipe, stage by stage, and where everything lies in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgelearn.cli import options, output
+from edgelearn.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from edgelearn.job import Job
+
+app = typer.Typer(rich_markup_mode=None)
+Stage = Annotated[str | None, typer.Option("--stage", metavar="NAME", help="Print the operations after this pass; all: every one.")]
+
+
+@app.command()
+def show(
+    recipe: options.Recipe,
+    board: options.Board = "sim",
+    stage: Stage = None,
+    dtype: options.Dtype = None,
+    data: options.Data = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what a recipe becomes on a board: operations, memory map, sizes."""
+    from edgelearn.job import prepare
+
+    job = prepare(recipe, board, **options.overrides(dtype=dtype, data=data))
+    told = {**_summary(job), "memory": _memory(job), "stages": _stages(job, stage)}
+    if stage is None or as_json:
+        output.report("show", told, as_json, _human)
+    else:
+        _print_stages(told["stages"], headings=stage == "all")
+
+
+def _summary(job: Job) -> dict[str, Any]:
+    target, ram = job.board.target, job.state_bytes + job.arena_bytes
+    sizes = {"state": job.state_bytes, "arena": job.arena_bytes, "plan": len(job.plan), "stack": target.stack, "link": target.link}
+    return {
+        "recipe": job.recipe.name, "board": job.board.id, "rule": job.rule.name, "net": str(job.compiled.net),
+        "dtype": job.compiled.dtype, "data": job.data.name, "steps": job.steps,
+        "macs": {"infer": job.macs("infer"), "learn": job.macs("learn")},
+        "ram": {**sizes, "planned": ram, "total": sum(sizes.values()), "board": target.ram},
+        "notes": list(job.compiled.notes),
+    }  # fmt: skip
+
+
+def _memory(job: Job) -> list[dict[str, Any]]:
+    """Every tensor with its place: byte offset in its region, state or arena."""
+    types = {("-", name): type for name, type in job.module.state_types().items()}
+    for entry in job.module.entries:
+        types |= {(entry.name, name): type for name, type in entry.types().items()}
+    return [
+        {
+            "region": p.region, "entry": None if p.entry == "-" else p.entry, "name": p.value, "offset": p.offset,
+            "bytes": types[p.entry, p.value].nbytes, "type": str(types[p.entry, p.value]),
+        }
+        for p in job.module.places
+    ]  # fmt: skip
+
+
+def _stages(job: Job, wanted: str | None) -> dict[str, str]:
+    """Text of the wanted stages by name.
+
+    Raises:
+        UsageError: there is no such stage.
+    """
+    from edgelearn.ir.text import print_module
+    from edgelearn.tomlfile import nearest
+
+    stages = dict(job.compiled.stages)
+    if wanted is None:
+        return {}
+    if wanted != "all" and wanted not in stages:
+        raise UsageError(f"There is no stage '{wanted}'.", nearest(wanted, ("all", *stages)))
+    return {name: print_module(module) for name, module in stages.items() if wanted in ("all", name)}
+
+
+def _print_stages(stages: dict[str, str], headings: bool) -> None:
+    """As it is, so that ``edgelearn.ir.text.parse`` can read one stage back."""
+    for name, printed in stages.items():
+        if headings:
+            print(f"; ---- {name}")
+        print(printed, end="")
+
+
+def _human(data: dict[str, Any]) -> RenderableType:
+    ram, macs = data["ram"], data["macs"]
+    title = f"{data['recipe']}: {data['net']}, {data['rule']}, {data['dtype']}, on {data['board']}"
+    rows = [
+        ("multiplications to infer", f"{macs['infer']:,}", "with weights, a sample"),
+        ("multiplications to learn", f"{macs['learn']:,}", "the forward pass and heads included"),
+        *((name, output.size(ram[name]), remark) for name, remark in _PARTS.items()),
+        ("RAM in all", output.size(ram["total"]), f"of {ram['board']:,} ({output.percent(ram['total'] / ram['board'])})"),
+    ]
+    notes = [output.text(f"note: {note}", "yellow") for note in data["notes"]]
+    return output.group(output.facts(rows, title), *notes, *(_map(data, region) for region in ("state", "arena")))
+
+
+_PARTS = {
+    "state": "weights, exponents, counters",
+    "arena": "one sample and what is computed of it",
+    "plan": "the list of kernel calls",
+    "stack": "reserved",
+    "link": "reserved for ring and frames",
+}
+
+
+def _map(data: dict[str, Any], region: str) -> RenderableType:
+    places = sorted((p for p in data["memory"] if p["region"] == region), key=lambda p: (p["entry"] or "", p["offset"]))
+    rows = [(f"{p['offset']:,}", f"{p['bytes']:,}", f"{p['entry'] or ''} {p['name']}".strip(), p["type"]) for p in places]
+    return output.table(("offset", "bytes", region, "type"), rows, right=("offset", "bytes"), wrap=("type",))

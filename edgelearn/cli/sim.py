@@ -1,0 +1,48 @@
+"""``edgelearn sim``: a simulated or emulated board for other programs, over TCP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgelearn.cli import options, output
+
+if TYPE_CHECKING:
+    from edgelearn.link.children import Child
+
+app = typer.Typer(rich_markup_mode=None)
+Listen = Annotated[str, typer.Option("--listen", metavar="tcp://HOST:PORT", help="Where; port 0 takes a free one.")]
+
+
+@app.command()
+def sim(board: options.Board = "sim", listen: Listen = "tcp://127.0.0.1:0", as_json: options.Json = False) -> None:
+    """Serve a simulated or emulated board over TCP, until Ctrl-C."""
+    from edgelearn import boards, images
+    from edgelearn.link import listen as listening
+    from edgelearn.paths import native
+
+    chosen = boards.load(board)
+    child, where = listening.listen(chosen, listen, lambda: images.build(chosen).path, native("el-sim"))
+    try:
+        if as_json:
+            output.emit("sim", {"board": chosen.id, "listen": where})
+        else:
+            print(f"{chosen.id} listens on {where} until Ctrl-C:", flush=True)
+            print(f"  edgelearn train digits --board {chosen.id} --port {where}", flush=True)
+        _wait(child)
+    finally:
+        child.stop()
+
+
+def _wait(child: Child) -> None:
+    """Until Ctrl-C, which is how this verb ends well.
+
+    Raises:
+        LinkLostError: the board ended by itself.
+    """
+    try:
+        child.process.wait()
+    except KeyboardInterrupt:
+        return
+    raise child.failure("ended")

@@ -1,0 +1,115 @@
+"""``edgelearn train``: a recipe, learnt on a board, recorded in the run store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgelearn.cli import options, output, progress
+from edgelearn.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from edgelearn.job import Job
+    from edgelearn.session import Progress
+
+app = typer.Typer(rich_markup_mode=None)
+STREAM_S = 0.1  # between two lines of --stream
+Stream = Annotated[bool, typer.Option("--stream", help="Print JSON lines: progress, and the result last.")]
+
+
+@app.command()
+def train(
+    recipe: options.Recipe,
+    board: options.Board = "sim",
+    port: options.Port = None,
+    epochs: options.Epochs = None,
+    steps: options.Steps = None,
+    seed: options.Seed = None,
+    dtype: options.Dtype = None,
+    data: options.Data = None,
+    drops: options.Drops = None,
+    batch: options.Batch = None,
+    stream: Stream = False,
+    as_json: options.Json = False,
+) -> None:
+    """Train a recipe on a board, one sample at a time."""
+    from edgelearn.job import prepare
+    from edgelearn.session import Session
+
+    given = options.overrides(
+        epochs=epochs, steps=steps, seed=seed, dtype=dtype, data=data, drops=drops, batch=batch
+    )  # fmt: skip
+    job = prepare(recipe, board, **given)
+    check_batch(job)
+    quiet = as_json or stream
+    if not quiet:
+        output.console().print(output.text(headline(job)))
+    with Session(board, port) as session, progress.training("learning", quiet) as show:
+        result = session.train(job, on_progress=_lines() if stream else show)
+    output.report("train", result.data, quiet, outcome)
+
+
+def check_batch(job: Job) -> None:
+    """Boards learn sample by sample.
+
+    Raises:
+        UsageError: the recipe, or ``--batch``, wants another batch.
+    """
+    batch = job.recipe.train.batch
+    if batch != 1:
+        raise UsageError(f"A board updates after every sample; the batch is {batch}.", "Use batch = 1.")
+
+
+def headline(job: Job) -> str:
+    """What is about to be learnt, where, in one line."""
+    return (
+        f"{job.compiled.net}, {job.rule.name}, {job.compiled.dtype}: "
+        f"{job.steps:,} samples of {job.data.name}, board {job.board.id}"
+    )
+
+
+def _lines() -> Callable[[Progress], None]:
+    """Prints progress as JSON lines, not more often than people and pipes can follow."""
+    printed = 0.0
+
+    def show(at: Progress) -> None:
+        nonlocal printed
+        now = time.monotonic()
+        if now - printed >= STREAM_S or at.step == at.steps:
+            printed = now
+            output.emit("train.progress", asdict(at))
+
+    return show
+
+
+def outcome(data: dict[str, Any]) -> RenderableType:
+    """The table after a finished run."""
+    rows = [("test accuracy", output.percent(data["accuracy"]), ""), *cost_rows(data)]
+    next_step = output.text(f"Next: edgelearn eval {data['run']}", "dim")
+    return output.group(output.facts(rows), *(output.text(f"note: {n}", "yellow") for n in data["notes"]), next_step)
+
+
+def cost_rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What a run cost in time, memory and bytes on the wire."""
+    ram, link = data["ram"], data["link"]
+    same = "as planned" if ram["measured"] == ram["planned"] else "NOT as planned"
+    return [
+        ("over the link", f"{data['samples_per_s']:,.0f}/s", "samples learnt"),
+        ("on the board", f"{data['board_us_per_sample']:,.1f} us", "a sample"),
+        ("RAM planned", output.size(ram["planned"]), f"state {ram['state']:,} + arena {ram['arena']:,}"),
+        ("RAM measured", output.size(ram["measured"]), f"found by scanning, {same}"),
+        ("stack measured", output.size(ram["stack"]), f"of {ram['stack_size']:,}"),
+        ("plan, link", output.size(ram["plan"] + ram["link"]), f"in RAM too: {ram['plan']:,} + {ram['link']:,}"),
+        ("on the wire", output.size(link["bytes_tx"]), f"sent; {link['bytes_rx']:,} B back; {_again(link['retries'])}"),
+        ("run", "", f"{data['run']}, state {data['state_sha256'][:8]}"),
+    ]  # fmt: skip
+
+
+def _again(retries: int) -> str:
+    return f"{retries:,} retries" if retries else "no retries"

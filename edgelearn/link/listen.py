@@ -1,0 +1,81 @@
+"""A simulated or emulated board that waits for others to connect over TCP."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edgelearn.errors import MissingToolError, PortBusyError, UsageError
+from edgelearn.link import guard
+from edgelearn.link.children import Child
+from edgelearn.link.discover import BoardLike
+from edgelearn.link.transport import split_address
+
+QEMU = "qemu-system-arm"
+_START_S = 10.0
+
+
+def listen(board: BoardLike, address: str, image: Callable[[], Path], sim: Path) -> tuple[Child, str]:
+    """Starts ``board`` as a child of ours; returns it and the address where it listens.
+
+    Args:
+        address: ``tcp://host:port``; port 0 takes a free one.
+        image: gives the firmware image for QEMU. sim: the ``el-sim`` program.
+
+    Raises:
+        UsageError: the address makes no sense, or this board is neither simulated nor emulated.
+        PortBusyError: somebody listens there already.
+        MissingToolError, LinkLostError: the program is not there, or did not start.
+    """
+    any_port = address.endswith(":0")  # good to listen on, none to connect to: split_address refuses it
+    host, port = split_address(address[:-1] + "1" if any_port else address)
+    port = _free(host, 0 if any_port else port)
+    where = f"{host}:{port}"
+    if "sim" in board.ports:
+        child = Child("The sim board", [str(sim), "--tcp", where, "--board", board.id])
+        started = child.first_line().startswith("port ")
+    elif board.qemu_machine:
+        child = Child("QEMU", [sys.executable, "-I", "-S", guard.__file__, *_command(board, where, image())])
+        started = _answers(host, port, child)
+    else:
+        raise UsageError(f"{board.id} is neither simulated nor emulated.", f"It can be reached by: {', '.join(board.ports)}.")
+    if not started:
+        try:
+            raise child.failure("did not start")
+        finally:
+            child.stop()
+    return child, f"tcp://{where}"
+
+
+def _free(host: str, port: int) -> int:
+    """``port``, or a free one for 0, that nobody else listens on right now."""
+    try:
+        with socket.create_server((host, port)) as probe:
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise PortBusyError(f"Cannot listen on {host}:{port}: {error.strerror}.", "Choose another port; 0 finds one.") from error
+
+
+def _command(board: BoardLike, where: str, image: Path) -> list[str]:
+    if not shutil.which(QEMU):
+        raise MissingToolError(f"{QEMU} is not installed.", f"sudo apt-get install {QEMU}")
+    host, _, port = where.rpartition(":")
+    link = f"socket,id=link,host={host},port={port},server=on,wait=off,nodelay=on"
+    quiet = ("-display", "none", "-monitor", "none", "-parallel", "none")
+    return [QEMU, "-M", board.qemu_machine, *quiet, "-chardev", link, "-serial", "chardev:link", "-kernel", str(image)]
+
+
+def _answers(host: str, port: int, child: Child) -> bool:
+    """Waits until the port takes a connection; QEMU does not say when."""
+    give_up = time.monotonic() + _START_S
+    while child.process.poll() is None and time.monotonic() < give_up:
+        try:
+            socket.create_connection((host, port), timeout=1.0).close()
+            return True
+        except OSError:
+            time.sleep(0.05)
+    return False

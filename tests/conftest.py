@@ -1,0 +1,30 @@
+"""What all tests share: a run store and a cache of their own, and the rule that CI may not skip an emulator."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+TOOLS = ("qemu-system-arm", "arm-none-eabi-gcc")
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests never touch the user's runs."""
+    monkeypatch.setenv("EDGELEARN_RUNS", str(tmp_path / "runs.sqlite"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked ``qemu`` are skipped where the tools are missing, and fail there under EDGELEARN_REQUIRE_QEMU=1."""
+    if item.get_closest_marker("qemu") is None:
+        return
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if not missing:
+        return
+    reason = f"needs {', '.join(missing)}: make tools"
+    if os.environ.get("EDGELEARN_REQUIRE_QEMU") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
