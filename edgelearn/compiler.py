@@ -92,7 +92,9 @@ def _trace_learn(rule: Rule, net: Net, specs: Sequence[BlockSpec], states: Seque
     for spec, s in zip(specs, blocks, strict=True):
         x = rule.instance.step(s, x, y)
         if not isinstance(x, Tensor) or x.shape != (spec.out,):
-            rule_error(f"step returned {x!r}", f"It must return what the next block sees: a tensor of {spec.out} numbers.")
+            rule_error(
+                f"step returned {x!r}", f"It must return what the next block sees: a tensor of {spec.out} numbers."
+            )
     return trace.entry(None)
 
 
@@ -107,7 +109,13 @@ def _trace_infer(rule: Rule, net: Net, specs: Sequence[BlockSpec], states: Seque
 
 
 def compile_net(
-    rule: Rule, net: Net, calibration: Calibration, dtype: str = "int8", drops: Sequence[int] = (), board: Board | None = None, name: str = "net"
+    rule: Rule,
+    net: Net,
+    calibration: Calibration,
+    dtype: str = "int8",
+    drops: Sequence[int] = (),
+    board: Board | None = None,
+    name: str = "net",
 ) -> Compiled:
     """Lowers ``rule`` on ``net`` to numbers of kind ``dtype`` for ``board``.
 
@@ -121,7 +129,9 @@ def compile_net(
     if dtype not in DTYPES:
         raise ConfigError(f"There is no dtype {dtype!r}.", f"Choose one of {', '.join(DTYPES)}.")
     if board is not None and dtype not in board.dtypes:
-        raise ConfigError(f"Board {board.id} does not compute in {dtype}.", f"It has {', '.join(board.dtypes)}: set dtype in [train].")
+        raise ConfigError(
+            f"Board {board.id} does not compute in {dtype}.", f"It has {', '.join(board.dtypes)}: set dtype in [train]."
+        )
     traced = trace_module(rule, net, name).with_attrs(drops=" ".join(map(str, drops)), rule=rule.name)
     stages = lower(traced, dtype, calibration)
     module = stages[-1][1]

@@ -1,10 +1,12 @@
 """Firmware images: the packaged one if it fits the sources, else built once into the user's cache.
 
-python -m edgelearn.images BOARD...    build and put them into the package, for a release
+python -m edgelearn.images BOARD...                 build and put them into the package, for a release
+python -m edgelearn.images --app FOLDER BOARD...    build an application with its plan compiled in, say where it is
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -25,7 +27,9 @@ from edgelearn.paths import resource
 INSTALL = {"arm-none-eabi-": "sudo apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"}
 PACKAGED = Path(__file__).resolve().parent / "images"
 INCLUDES = ("include", "hal", "core", "gen", "ports/common")
-LINK_SYMBOLS = ("link", "ring")  # frame buffers and control block, receive ring
+LINK_SYMBOLS = ("link", "ring")  # frame buffers and control block (an application has none), receive ring
+PLAN_FROM_LINK = ("ports/common/main.c", "gen/el_kernels_all.c")  # what an application brings itself
+COMPLAINT = re.compile(r"error:|undefined reference|multiple definition|overflowed")
 BASIC_FRAME, FPU_FRAME = 36, 108  # bytes pushed for an interrupt: 8 or 26 words, and one to align the stack
 
 
@@ -92,12 +96,30 @@ def sources(family: str) -> list[Path]:
     return [file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in (".c", ".h", ".ld")]
 
 
-def source_hash(board: Board) -> str:
-    """SHA-256 over the sources' names and bytes and this board's flags."""
-    root, files = resource("firmware"), sources(board.family)
+def app_sources(family: str, folder: Path) -> list[Path]:
+    """Every file of an application: those of the firmware without its main, then those in ``folder``.
+
+    Raises:
+        ConfigError: there is no such port, no C file in the folder, or one named like the firmware's.
+    """
+    root = resource("firmware")
+    shared = [file for file in sources(family) if file.relative_to(root).as_posix() not in PLAN_FROM_LINK]
+    own = [file for file in sorted(folder.resolve().glob("*")) if file.suffix in (".c", ".h")]
+    if not any(file.suffix == ".c" for file in own):
+        raise ConfigError(f"There is no C file in {folder}.", "Give a folder like firmware/examples/sensor.")
+    taken = {file.name for file in shared} & {file.name for file in own if file.suffix == ".c"}
+    if taken:  # object files lie side by side
+        raise ConfigError(f"The firmware has a file {min(taken)} of its own.", f"Rename the one in {folder}.")
+    return shared + own
+
+
+def source_hash(board: Board, files: Sequence[Path] | None = None) -> str:
+    """SHA-256 over names and bytes of the sources (the firmware's, where None) and this board's flags."""
+    root = resource("firmware")
     digest = hashlib.sha256(json.dumps(flags(board)).encode())
-    for file in files:
-        digest.update(f"\0{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes())
+    for file in sources(board.family) if files is None else files:
+        name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
+        digest.update(f"\0{name}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 
 
@@ -122,9 +144,23 @@ def build(board: Board) -> Image:
     wanted = source_hash(board)
     if packaged := _packaged(board, wanted):
         return packaged
-    compiler = _compiler(board.prefix)
-    folder = _folder(board, compiler, wanted)
-    return _load(folder / f"{board.id}.json") or _build_into(folder, board, compiler, wanted)
+    return _cached(board, sources(board.family), wanted)
+
+
+def build_app(board: Board, folder: Path) -> Image:
+    """The image of the application in ``folder``: its C files, among them ``main`` and a plan made by ``plan-c``.
+
+    The plan's own kernel table takes the place of the complete one, so that only the kernels that it calls are linked.
+
+    Raises:
+        MissingToolError: there is no cross compiler.
+        ConfigError: the board has no port, the folder no C file, or one named like the firmware's.
+        EdgeLearnError: a file does not compile; the compiler's first complaint is in the message.
+        DoesNotFitError: the stack's bound exceeds the stack.
+        StorageFullError: the cache cannot be written.
+    """
+    files = app_sources(board.family, folder)
+    return _cached(board, files, source_hash(board, files), f"{folder.resolve().name}-")
 
 
 def ready(board: Board) -> Image | None:
@@ -141,9 +177,16 @@ def _packaged(board: Board, wanted: str) -> Image | None:
     return found if found and found.source_hash == wanted else None
 
 
-def _folder(board: Board, compiler: str, wanted: str) -> Path:
+def _cached(board: Board, files: Sequence[Path], wanted: str, label: str = "") -> Image:
+    """The image made of ``files``, from the cache or built into it; ``label`` starts its folder's name."""
+    compiler = _compiler(board.prefix)
+    folder = _folder(board, compiler, wanted, label)
+    return _load(folder / f"{board.id}.json") or _build_into(folder, board, files, compiler, wanted)
+
+
+def _folder(board: Board, compiler: str, wanted: str, label: str = "") -> Path:
     key = hashlib.sha256(f"{wanted}\0{compiler}".encode()).hexdigest()[:16]
-    return cache_dir() / "images" / f"{board.id}-{key}"
+    return cache_dir() / "images" / f"{label}{board.id}-{key}"
 
 
 def _load(manifest: Path) -> Image | None:
@@ -167,12 +210,12 @@ def _compiler(prefix: str) -> str:
     return shown.stdout.splitlines()[0]
 
 
-def _build_into(folder: Path, board: Board, compiler: str, wanted: str) -> Image:
+def _build_into(folder: Path, board: Board, files: Sequence[Path], compiler: str, wanted: str) -> Image:
     """Builds beside ``folder`` and renames, so that nobody ever sees half an image."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".build-") as scratch:
-            image = _compile(Path(scratch), board, compiler, wanted)
+            image = _compile(Path(scratch), board, files, compiler, wanted)
             finished = Path(scratch) / "finished"
             finished.mkdir()
             _store(image, finished)
@@ -196,10 +239,10 @@ def _store(image: Image, folder: Path) -> None:
     (folder / f"{image.path.stem}.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
 
-def _compile(scratch: Path, board: Board, compiler: str, wanted: str) -> Image:
+def _compile(scratch: Path, board: Board, files: Sequence[Path], compiler: str, wanted: str) -> Image:
     root = resource("firmware")
     gcc, common = board.prefix + "gcc", flags(board)
-    units = [str(file) for file in sources(board.family) if file.suffix == ".c"]
+    units = [str(file) for file in files if file.suffix == ".c"]
     includes = [f"-I{root / folder}" for folder in INCLUDES]
     _run([gcc, "-c", *common, "-fcallgraph-info=su", f"-ffile-prefix-map={root}=firmware", *includes, *units], scratch)
     elf = scratch / f"{board.id}.elf"
@@ -213,8 +256,10 @@ def _compile(scratch: Path, board: Board, compiler: str, wanted: str) -> Image:
 def _run(command: Sequence[str], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = next((line for line in done.stderr.splitlines() if "error" in line or "overflowed" in line), done.stderr)
-        raise EdgeLearnError(f"{command[0]} failed: {said.strip()}", "A defect of the firmware: please report it.")
+        said = next((line for line in done.stderr.splitlines() if COMPLAINT.search(line)), done.stderr)
+        raise EdgeLearnError(
+            f"{command[0]} failed: {said.strip()}", "If the file is yours, mend it; else please report it."
+        )
     return done.stdout
 
 
@@ -236,7 +281,7 @@ def _measure(elf: Path, board: Board, compiler: str, wanted: str) -> Image:
         bss=bss - stack,
         stack=stack,
         stack_bound=bound,
-        link_bytes=sum(symbols[name][1] for name in LINK_SYMBOLS),
+        link_bytes=sum(symbols[name][1] for name in LINK_SYMBOLS if name in symbols),
         pool_bytes=address["__pool_end"] - address["__pool_start"],
         compiler=compiler,
         source_hash=wanted,
@@ -249,18 +294,27 @@ def _symbols(listing: str) -> dict[str, tuple[int, int]]:
     return {name: (int(address, 16), int(size or "0", 16)) for address, size, name in rows}
 
 
-def main(board_ids: Sequence[str]) -> None:
-    """Builds the named boards' images (all boards that have one, if none is named) into the package."""
+def main(arguments: Sequence[str]) -> None:
+    """Builds the named boards' images (all boards that have one, if none is named), into the package or as ``--app``."""
     from edgelearn import boards
 
-    chosen = [boards.load(i) for i in board_ids] or [b for b in boards.all_boards() if b.family in FAMILIES]
-    PACKAGED.mkdir(exist_ok=True)
+    parser = argparse.ArgumentParser(prog="python -m edgelearn.images", description="Build firmware images.")
+    parser.add_argument("--app", type=Path, metavar="FOLDER", help="an application instead of the package's images")
+    parser.add_argument("boards", nargs="*", metavar="BOARD")
+    given = parser.parse_args(arguments)
+    chosen = [boards.load(i) for i in given.boards] or [b for b in boards.all_boards() if b.family in FAMILIES]
     for board in chosen:
-        image = build(board)
-        if image.path.parent != PACKAGED:
-            _store(image, PACKAGED)
+        image = build_app(board, given.app) if given.app else _package(board)
         sizes = f"text {image.text}, data {image.data}, bss {image.bss}, stack {image.stack_bound} of {image.stack}"
-        print(f"{board.id}: {sizes}")  # noqa: T201 (a program)
+        print(f"{board.id}: {sizes}" + (f"\n{image.path}" if given.app else ""))  # noqa: T201 (a program)
+
+
+def _package(board: Board) -> Image:
+    PACKAGED.mkdir(exist_ok=True)
+    image = build(board)
+    if image.path.parent != PACKAGED:
+        _store(image, PACKAGED)
+    return image
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgelearn import boards, recipe as recipes
+from edgelearn import boards
+from edgelearn import recipe as recipes
 from edgelearn.boards import Board
 from edgelearn.compiler import Compiled, Net, compile_net
 from edgelearn.data import datasets

@@ -12,7 +12,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgelearn import __version__, boards, images, recipe as recipes, state
+from edgelearn import __version__, boards, images, state
+from edgelearn import recipe as recipes
 from edgelearn.boards import Board
 from edgelearn.errors import ConfigError, Interrupted, LinkLostError, MismatchError
 from edgelearn.job import Job, prepare
@@ -91,7 +92,9 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.client.close()
 
     # --- training -----------------------------------------------------------------------------------------------------
@@ -141,7 +144,10 @@ class Session:
         except KeyboardInterrupt:
             step = self._keep(job, runs, run)
             runs.finish(run, "interrupted", {"step": step})
-            raise Interrupted(f"Stopped at step {step} of {job.steps}; the state is kept in run {run}.", f"Go on with: edgelearn resume {run}") from None
+            raise Interrupted(
+                f"Stopped at step {step} of {job.steps}; the state is kept in run {run}.",
+                f"Go on with: edgelearn resume {run}",
+            ) from None
         except LinkLostError as error:
             runs.finish(run, "failed", {"error": error.message})
             raise LinkLostError(error.message, f"{error.hint} Then go on with: edgelearn resume {run}") from error
@@ -272,11 +278,14 @@ def restore_job(run: Run, board: Board | None = None, **overrides: Any) -> Job:
     recipe = recipes.parse(run.recipe, Path(f"{run.id}.toml"))
     job = prepare(recipe, board or run.board)
     if job.rule.text() != run.rule_text:
-        raise ConfigError(f"The rule {run.rule} has changed since run {run.id}.", "Put the old file back, or train anew.")
+        raise ConfigError(
+            f"The rule {run.rule} has changed since run {run.id}.", "Put the old file back, or train anew."
+        )
     if job.board.id == run.board and job.plan != run.plan:
         was = run.versions.get("edgelearn", "?")
         raise MismatchError(
-            f"edgelearn {__version__} compiles run {run.id} to another plan than edgelearn {was} did.", f"Install edgelearn {was}, or train anew."
+            f"edgelearn {__version__} compiles run {run.id} to another plan than edgelearn {was} did.",
+            f"Install edgelearn {was}, or train anew.",
         )
     if overrides:
         other = prepare(recipe, board or run.board, **overrides)

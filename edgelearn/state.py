@@ -40,14 +40,19 @@ def decode(module: Module, raw: bytes) -> Snapshot:
     """
     layout = state_layout(module)
     if len(raw) != layout.nbytes:
-        raise MismatchError(f"The state has {len(raw)} bytes instead of {layout.nbytes}.", "It belongs to another plan: train again.")
+        raise MismatchError(
+            f"The state has {len(raw)} bytes instead of {layout.nbytes}.", "It belongs to another plan: train again."
+        )
     tensors = {}
     for s in module.state:
         dtype = np.dtype(NUMPY[s.type.dtype]).newbyteorder("<")
         tensors[s.name] = np.frombuffer(raw, dtype, s.type.size, layout.tensors[s.name]).reshape(s.type.shape)
     step, seed = struct.unpack_from("<II", raw, layout.meta)
     exps = {s.name: struct.unpack_from("<b", raw, layout.exps + i)[0] for i, s in enumerate(module.slots, 1)}
-    stats = {s.name: struct.unpack_from("<HH", raw, layout.stats + META_STAT_BYTES * i) for i, s in enumerate(module.slots, 1)}
+    stats = {
+        s.name: struct.unpack_from("<HH", raw, layout.stats + META_STAT_BYTES * i)
+        for i, s in enumerate(module.slots, 1)
+    }
     return Snapshot(tensors, exps, {k: (v[0], v[1]) for k, v in stats.items()}, step, seed)
 
 
@@ -58,7 +63,9 @@ def encode(net: Interpreter) -> bytes:
     raw = bytearray(layout.nbytes)
     for s in module.state:
         q = net.state[s.name]
-        raw[layout.tensors[s.name] : layout.tensors[s.name] + s.type.nbytes] = q.astype(q.dtype.newbyteorder("<")).tobytes()
+        raw[layout.tensors[s.name] : layout.tensors[s.name] + s.type.nbytes] = q.astype(
+            q.dtype.newbyteorder("<")
+        ).tobytes()
     struct.pack_into("<II", raw, layout.meta, net.step, net.seed)
     for i, s in enumerate(module.slots, 1):
         struct.pack_into("<HH", raw, layout.stats + META_STAT_BYTES * i, *net.stats[s.name])

@@ -20,7 +20,12 @@ Y = DIGITS.y_train
 
 
 def compiled(
-    rule: str = "mono-forward", layers: tuple[int, ...] = (32, 32), dtype: str = "int8", seed: int = 0, drops: tuple[int, ...] = (), **params: Any
+    rule: str = "mono-forward",
+    layers: tuple[int, ...] = (32, 32),
+    dtype: str = "int8",
+    seed: int = 0,
+    drops: tuple[int, ...] = (),
+    **params: Any,
 ) -> Compiled:
     """A digits net, calibrated on the digits."""
     return compile_net(find(rule, params), Net(64, layers, 10), Calibration(X, Y, seed), dtype, drops, name="digits")

@@ -8,7 +8,8 @@ from statistics import mean, stdev
 
 import numpy as np
 
-from edgelearn import recipe as recipes, state
+from edgelearn import recipe as recipes
+from edgelearn import state
 from edgelearn.bench import hostrun, twin
 from edgelearn.compiler import Net
 from edgelearn.data import datasets
@@ -111,8 +112,8 @@ class _Bench:
         found = list(outcomes)
         seeds = [o.accuracy for o in found]
         spread = stdev(seeds) if len(seeds) > 1 else 0.0
-        passes = self.steps / len(self.data.x_train)
-        return Row(name, mean(seeds), spread, seeds, passes, mean(o.seconds for o in found), found[0].ram, published, rate)
+        passes, seconds = self.steps / len(self.data.x_train), mean(o.seconds for o in found)
+        return Row(name, mean(seeds), spread, seeds, passes, seconds, found[0].ram, published, rate)
 
     def _ours(self, seed: int) -> tuple[_Outcome, _Outcome]:
         """Read by the last head, and by the sum of all: one training, since reading changes nothing."""
@@ -120,7 +121,10 @@ class _Bench:
         rule = find(self.recipe.rule.name, {**params, "heads": "sum"}, self.recipe.path.parent)
         summed = hostrun.train(rule, self.net, self.data, train.dtype, self.steps, seed, train.drops, self.on_epoch)
         last = _read_by_last(summed, self.recipe, self.net, self.data, seed)
-        return tuple(_Outcome(r.accuracy(self.data), r.seconds, r.ram) for r in (last, summed))  # type: ignore[return-value]
+        return self._outcome(last), self._outcome(summed)
+
+    def _outcome(self, run: hostrun.HostRun) -> _Outcome:
+        return _Outcome(run.accuracy(self.data), run.seconds, run.ram)
 
     def _best_rate(self, seed: int) -> float:
         """Backpropagation's, by a validation split; the same for all seeds."""
@@ -129,8 +133,7 @@ class _Bench:
 
     def _twin(self, seed: int, rate: float) -> _Outcome:
         drops = self.recipe.train.drops
-        run = twin.train_twin(self.net, self.data, self.steps, seed, drops, rate, self.on_epoch)
-        return _Outcome(run.accuracy(self.data), run.seconds, run.ram)
+        return self._outcome(twin.train_twin(self.net, self.data, self.steps, seed, drops, rate, self.on_epoch))
 
 
 def _read_by_last(summed: hostrun.HostRun, recipe: Recipe, net: Net, data: Dataset, seed: int) -> hostrun.HostRun:
@@ -153,6 +156,6 @@ def markdown(case: str, rows: Sequence[Row]) -> str:
     lines = [f"| {case} | accuracy | std | seeds | passes | RAM, bytes | published |", "|---|---|---|---|---|---|---|"]
     for r in rows:
         known = "" if r.published is None else f"{100 * r.published:.2f}"
-        cells = (r.name, f"{100 * r.mean:.2f}", f"{100 * r.std:.2f}", len(r.seeds), f"{r.passes:g}", f"{r.ram:,}", known)
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        accuracy = f"{100 * r.mean:.2f} | {100 * r.std:.2f} | {len(r.seeds)}"
+        lines.append(f"| {r.name} | {accuracy} | {r.passes:g} | {r.ram:,} | {known} |")
     return "\n".join(lines) + "\n"

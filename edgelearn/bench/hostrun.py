@@ -1,4 +1,4 @@
-"""Training on this computer: the C core in this process, bit for bit the boards' arithmetic and far faster than a link."""
+"""Training on this computer: the C core in this process, bit for bit the boards' arithmetic, without a link."""
 
 from __future__ import annotations
 

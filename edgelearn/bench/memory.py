@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from edgelearn import boards, recipe as recipes
+from edgelearn import boards
+from edgelearn import recipe as recipes
 from edgelearn.boards import Board
 from edgelearn.errors import ConfigError, DoesNotFitError, MissingToolError
 from edgelearn.job import prepare
@@ -60,8 +61,11 @@ def _row(name: str, board: Board, steps: int) -> Row:
 
 def _measure(title: str, name: str, board: Board, port: str, steps: int) -> Row:
     job = prepare(name, board, steps=steps)
-    with TemporaryDirectory(prefix="edgelearn-bench-") as folder, RunStore(Path(folder) / "runs.sqlite") as store:
-        with Session(board, port) as session:
-            ram = session.train(job, store).data["ram"]
+    with (
+        TemporaryDirectory(prefix="edgelearn-bench-") as folder,
+        RunStore(Path(folder) / "runs.sqlite") as store,
+        Session(board, port) as session,
+    ):
+        ram = session.train(job, store).data["ram"]
     keys = ("planned", "measured", "stack", "stack_size", "link", "plan")
     return Row(title, name, board.id, **{key: ram[key] for key in keys})

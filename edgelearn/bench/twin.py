@@ -1,4 +1,4 @@
-"""The backpropagation twin: the same net, as many passes, in float, at its own best rate. What a run is to be compared with."""
+"""The backpropagation twin, what a run is compared with: the same net, as many passes, in float, at its best rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgelearn.compiler import Net
 from edgelearn.data.datasets import Dataset, validation_split
 from edgelearn.rules import find
 
-RATES = tuple(2.0**-k for k in range(3, 8))
+RATES = tuple(2.0**-k for k in range(3, 9))
 HELD_OUT = 1 / 5  # of the training set, to choose the rate on
 
 

@@ -23,7 +23,7 @@ BENCHES = {
     "imports": "time until the command line answers",
 }
 ListCases = Annotated[bool, typer.Option("--list", help="Name what can be measured.")]
-Out = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write JSON (.md: Markdown) there too.")]
+Out = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write JSON there (.md: Markdown).")]
 Seeds = Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="How many.")]
 
 
@@ -125,8 +125,8 @@ def _write(path: Path, markdown: str, data: dict[str, Any]) -> None:
 
 def _columns(data: dict[str, Any]) -> list[str]:
     """The keys worth a column: what is empty in every row, a list, or said by the name already is not."""
-    said = {"seeds", "recipe", "board"}
-    return [key for key in data["rows"][0] if key not in said and any(row[key] not in (None, "") for row in data["rows"])]
+    rows, said = data["rows"], {"seeds", "recipe", "board"}
+    return [key for key in rows[0] if key not in said and any(row[key] not in (None, "") for row in rows)]
 
 
 def _markdown(data: dict[str, Any]) -> str:

@@ -42,8 +42,8 @@ def evaluate(
 
 
 def _human(data: dict[str, Any]) -> RenderableType:
-    right = round(data["accuracy"] * data["n"])
-    line = f"{output.percent(data['accuracy'])} of {data['n']:,} samples right ({right:,}), {data['data']} on {data['board']}"
+    where = f"test samples of {data['data']}, on {data['board']}"
+    line = f"{output.percent(data['accuracy'])} right of {data['n']:,} {where}"
     classes = [str(i) for i in range(len(data["confusion"]))]
     if len(classes) > MAX_CLASSES:
         return output.text(line)

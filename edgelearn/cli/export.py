@@ -134,9 +134,15 @@ def _artifact(name: str, job: Job, path: Path, raw: bytes, worst: float | None) 
     _write(path, raw)
     ran = path.suffix == ".plan" and worst is not None
     return {
-        "format": "state" if path.suffix == ".state" else name, "entry": "all", "dtype": job.compiled.dtype, "path": str(path), "bytes": len(raw),
-        "sha256": hashlib.sha256(raw).hexdigest(), "verified": True if ran else None, "max_diff": worst if ran else None,
-    }  # fmt: skip
+        "format": "state" if path.suffix == ".state" else name,
+        "entry": "all",
+        "dtype": job.compiled.dtype,
+        "path": str(path),
+        "bytes": len(raw),
+        "sha256": hashlib.sha256(raw).hexdigest(),
+        "verified": True if ran else None,
+        "max_diff": worst if ran else None,
+    }
 
 
 def _write(path: Path, raw: bytes) -> None:
@@ -155,7 +161,8 @@ def _manifest(found: Exported) -> dict[str, Any]:
         "schema": "edgelearn.manifest/1", "name": found.name, "versions": {"edgelearn": __version__},
         "board": job.board.id, "rule": job.rule.name, "net": str(job.compiled.net), "dtype": job.compiled.dtype,
         "seed": job.recipe.train.seed, "steps": job.steps, "plan_bytes": len(job.plan),
-        "plan_hash": int.from_bytes(job.plan[-4:], "little"), "state_bytes": job.state_bytes, "arena_bytes": job.arena_bytes,
+        "plan_hash": int.from_bytes(job.plan[-4:], "little"),
+        "state_bytes": job.state_bytes, "arena_bytes": job.arena_bytes,
         "input": {
             "shape": list(job.recipe.model.input), "dtype": "i8" if job.compiled.dtype == "int8" else "f32",
             "exponent": job.compiled.input_exp,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None)
 FIRST = 10
 Index = Annotated[list[int] | None, typer.Option("--index", metavar="I", min=0, help="This sample; may be repeated.")]
-First = Annotated[int | None, typer.Option("--first", metavar="N", min=1, help=f"The first N samples; {FIRST} if not given.")]
+First = Annotated[int | None, typer.Option("--first", metavar="N", min=1, help=f"The first N ({FIRST}).")]
 
 
 @app.command()

@@ -45,4 +45,4 @@ def _fractions(text: str) -> tuple[float, ...]:
     try:
         return () if text == "none" else tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"--drops: '{text}' is no list of fractions.", "Write --drops 0.5,0.7 or --drops none.") from None
+        raise UsageError(f"--drops: '{text}' are no fractions.", "Write --drops 0.5,0.7 or --drops none.") from None

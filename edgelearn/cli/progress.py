@@ -22,8 +22,9 @@ def bar(title: str, quiet: bool = False) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TextColumn("{task.fields[remark]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as shown:
+    remark = TextColumn("{task.fields[remark]}")
+    columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), remark, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(title, total=None, remark="")
         yield lambda done, total, remark: shown.update(task, completed=done, total=total, remark=remark)
 

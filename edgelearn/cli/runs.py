@@ -18,7 +18,6 @@ app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 LAST = 12  # metrics shown
 
 
-
 @app.callback()
 def runs(context: typer.Context, as_json: options.Json = False) -> None:
     """List the runs, newest first, or show one."""
@@ -54,8 +53,8 @@ def _list(as_json: bool) -> None:
 def _summary(run: Run) -> dict[str, Any]:
     result = run.result or {}
     return {
-        "id": run.id, "created": run.created, "net": _net(run), "rule": run.rule, "dtype": run.dtype, "board": run.board,
-        "seed": run.seed, "status": run.status, "accuracy": result.get("accuracy"),
+        "id": run.id, "created": run.created, "net": _net(run), "rule": run.rule, "dtype": run.dtype,
+        "board": run.board, "seed": run.seed, "status": run.status, "accuracy": result.get("accuracy"),
         "steps": result.get("steps", result.get("step")),
     }  # fmt: skip
 
@@ -93,8 +92,9 @@ def _human_list(data: dict[str, Any]) -> RenderableType:
 
 
 def _human_run(data: dict[str, Any]) -> RenderableType:
-    head = [(name, str(data[name]), "") for name in ("id", "created", "net", "rule", "dtype", "board", "seed", "status")]
-    head += [("accuracy", output.percent(data["accuracy"]), ""), ("checkpoint", f"step {data['checkpoint']}", "")]
+    names = ("id", "created", "net", "rule", "dtype", "board", "seed", "status")
+    head = [(name, "", str(data[name])) for name in names]
+    head += [("accuracy", "", output.percent(data["accuracy"])), ("checkpoint", "", f"step {data['checkpoint']}")]
     pairs = data["metrics"].get("train_accuracy", [])[-LAST:]
     rows = [(f"{step:,}", output.percent(value)) for step, value in pairs]
     learnt = output.table(("step", "right before learning"), rows, right=("step", "right before learning"))

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from edgelearn.job import Job
 
 app = typer.Typer(rich_markup_mode=None)
-Stage = Annotated[str | None, typer.Option("--stage", metavar="NAME", help="Print the operations after this pass; all: every one.")]
+Stage = Annotated[
+    str | None, typer.Option("--stage", metavar="NAME", help="Print what this pass made; all: every one.")
+]
 
 
 @app.command()
@@ -40,7 +42,8 @@ def show(
 
 def _summary(job: Job) -> dict[str, Any]:
     target, ram = job.board.target, job.state_bytes + job.arena_bytes
-    sizes = {"state": job.state_bytes, "arena": job.arena_bytes, "plan": len(job.plan), "stack": target.stack, "link": target.link}
+    sizes = {"state": job.state_bytes, "arena": job.arena_bytes, "plan": len(job.plan)}
+    sizes |= {"stack": target.stack, "link": target.link}
     return {
         "recipe": job.recipe.name, "board": job.board.id, "rule": job.rule.name, "net": str(job.compiled.net),
         "dtype": job.compiled.dtype, "data": job.data.name, "steps": job.steps,
@@ -52,9 +55,9 @@ def _summary(job: Job) -> dict[str, Any]:
 
 def _memory(job: Job) -> list[dict[str, Any]]:
     """Every tensor with its place: byte offset in its region, state or arena."""
-    types = {("-", name): type for name, type in job.module.state_types().items()}
+    types = {("-", name): kind for name, kind in job.module.state_types().items()}
     for entry in job.module.entries:
-        types |= {(entry.name, name): type for name, type in entry.types().items()}
+        types |= {(entry.name, name): kind for name, kind in entry.types().items()}
     return [
         {
             "region": p.region, "entry": None if p.entry == "-" else p.entry, "name": p.value, "offset": p.offset,
@@ -96,7 +99,11 @@ def _human(data: dict[str, Any]) -> RenderableType:
         ("multiplications to infer", f"{macs['infer']:,}", "with weights, a sample"),
         ("multiplications to learn", f"{macs['learn']:,}", "the forward pass and heads included"),
         *((name, output.size(ram[name]), remark) for name, remark in _PARTS.items()),
-        ("RAM in all", output.size(ram["total"]), f"of {ram['board']:,} ({output.percent(ram['total'] / ram['board'])})"),
+        (
+            "RAM in all",
+            output.size(ram["total"]),
+            f"of {ram['board']:,}: {output.percent(ram['total'] / ram['board'])}",
+        ),
     ]
     notes = [output.text(f"note: {note}", "yellow") for note in data["notes"]]
     return output.group(output.facts(rows, title), *notes, *(_map(data, region) for region in ("state", "arena")))
@@ -112,6 +119,8 @@ _PARTS = {
 
 
 def _map(data: dict[str, Any], region: str) -> RenderableType:
-    places = sorted((p for p in data["memory"] if p["region"] == region), key=lambda p: (p["entry"] or "", p["offset"]))
-    rows = [(f"{p['offset']:,}", f"{p['bytes']:,}", f"{p['entry'] or ''} {p['name']}".strip(), p["type"]) for p in places]
+    places = [p for p in data["memory"] if p["region"] == region]
+    places.sort(key=lambda p: (p["entry"] or "", p["offset"]))
+    named = [(f"{p['entry'] or ''} {p['name']}".strip(), p) for p in places]
+    rows = [(f"{p['offset']:,}", f"{p['bytes']:,}", name, p["type"]) for name, p in named]
     return output.table(("offset", "bytes", region, "type"), rows, right=("offset", "bytes"), wrap=("type",))

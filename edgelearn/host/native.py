@@ -58,11 +58,17 @@ class NativeCore:
         Args:
             x: encoded samples (N, inputs). y: (N,) classes. order: (n,) indices.
         """
-        x, y16, o32 = np.ascontiguousarray(x), np.ascontiguousarray(y, np.uint16), np.ascontiguousarray(order, np.uint32)
+        x, y16, o32 = (
+            np.ascontiguousarray(x),
+            np.ascontiguousarray(y, np.uint16),
+            np.ascontiguousarray(order, np.uint32),
+        )
         if len(o32) and int(o32.max()) >= min(len(x), len(y16)):
             raise ConfigError("The order names samples that do not exist.", "Indices go from 0 to N - 1.")
         guesses = np.empty(len(o32), np.uint16)
-        code = self._lib.el_host_learn(_address(self._context), _address(x), _address(y16), _address(o32), len(o32), _address(guesses))
+        code = self._lib.el_host_learn(
+            _address(self._context), _address(x), _address(y16), _address(o32), len(o32), _address(guesses)
+        )
         self._check(code, "refused a sample")
         return guesses
 
@@ -70,7 +76,9 @@ class NativeCore:
         """Classes of encoded samples (N, inputs)."""
         x = np.ascontiguousarray(x)
         labels = np.empty(len(x), np.uint16)
-        self._check(self._lib.el_host_infer(_address(self._context), _address(x), len(x), _address(labels)), "refused a sample")
+        self._check(
+            self._lib.el_host_infer(_address(self._context), _address(x), len(x), _address(labels)), "refused a sample"
+        )
         return labels
 
     def read_state(self) -> bytes:
@@ -80,7 +88,9 @@ class NativeCore:
 
     def write_state(self, raw: bytes) -> None:
         if len(raw) != self.state_bytes:
-            raise ConfigError(f"The state has {len(raw)} bytes instead of {self.state_bytes}.", "It belongs to another plan.")
+            raise ConfigError(
+                f"The state has {len(raw)} bytes instead of {self.state_bytes}.", "It belongs to another plan."
+            )
         copy = np.frombuffer(raw, np.uint8).copy()
         self._lib.el_host_write_state(_address(self._context), _address(copy))
 

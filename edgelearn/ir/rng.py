@@ -40,7 +40,9 @@ def normal_units(seed: int, stream: int, n: int) -> NDArray[np.int64]:
 def dither(seed: int, step: int, op: int, rows: int, cols: int) -> NDArray[np.int64]:
     """(rows, cols) integers in [0, 65536) for the stochastic rounding of one update."""
     start = int(mix(seed)) + step * STEP + op * OP
-    grid = np.arange(rows, dtype=np.uint64)[:, None] * np.uint64(ROW) + np.arange(cols, dtype=np.uint64) * np.uint64(COLUMN)
+    grid = np.arange(rows, dtype=np.uint64)[:, None] * np.uint64(ROW) + np.arange(cols, dtype=np.uint64) * np.uint64(
+        COLUMN
+    )
     return ((grid + np.uint64(start & _MASK)) & np.uint64(_MASK)).astype(np.int64) >> 16
 
 

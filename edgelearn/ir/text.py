@@ -1,14 +1,14 @@
 """The exact text form of a module: ``parse(print_module(m)) == m``.
 
-    module digits {classes=10, dtype="int8"}
-    slot b0.W weight 0
-    state @b0.W: i8[32,64]*2^(b0.W) = normal(std=0.17677669529663687, stream=1)
-    entry learn(%x: i8[64]*2^(-7), %y: i32[1]*2^(0)) {
-      %2 = affine(@b0.W, %x, @b0.b) {relu=1}: i8[32]*2^(q2)
-      outer_update(@b0.M, %7, %2) {id=3, rate=0.0625}
-      return %9
-    }
-    place learn %x arena 0
+module digits {classes=10, dtype="int8"}
+slot b0.W weight 0
+state @b0.W: i8[32,64]*2^(b0.W) = normal(std=0.17677669529663687, stream=1)
+entry learn(%x: i8[64]*2^(-7), %y: i32[1]*2^(0)) {
+  %2 = affine(@b0.W, %x, @b0.b) {relu=1}: i8[32]*2^(q2)
+  outer_update(@b0.M, %7, %2) {id=3, rate=0.0625}
+  return %9
+}
+place learn %x arena 0
 """
 
 from __future__ import annotations
@@ -87,7 +87,10 @@ _MODULE = re.compile(r"module (\S+)(?: \{(.*)\})?")
 def _match(pattern: re.Pattern[str], line: str, number: int) -> re.Match[str]:
     match = pattern.fullmatch(line)
     if match is None:
-        raise ConfigError(f"Line {number} of the module's text makes no sense: {line!r}", "Print the module again with `edgelearn show`.")
+        raise ConfigError(
+            f"Line {number} of the module's text makes no sense: {line!r}",
+            "Print the module again with `edgelearn show`.",
+        )
     return match
 
 
@@ -146,5 +149,7 @@ def parse(text: str) -> Module:
             else:
                 entries.append(_parse_entry(line, number, lines))
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"Line {number} of the module's text makes no sense: {error}", "Print the module again.") from error
+        raise ConfigError(
+            f"Line {number} of the module's text makes no sense: {error}", "Print the module again."
+        ) from error
     return Module(module.name, module.attrs, tuple(state), tuple(entries), tuple(slots), tuple(places))

@@ -79,4 +79,6 @@ def _check_exp(module: Module, name: str, type: Type, slots: set[str]) -> None:
 
 
 def _bad(module: Module, where: str, what: str) -> ConfigError:
-    return ConfigError(f"Module {module.name}, {where}: {what}.", "If a pass made this module, please report it with `edgelearn show`.")
+    return ConfigError(
+        f"Module {module.name}, {where}: {what}.", "If a pass made this module, please report it with `edgelearn show`."
+    )

@@ -56,7 +56,9 @@ class Trace:
         try:
             shape = result_shape(op, [a.type for a in args])
         except ValueError as error:
-            rule_error(f"{error} (in {name})", "Check the shapes: W is (outputs, inputs), M is (classes, outputs).", op.loc)
+            rule_error(
+                f"{error} (in {name})", "Check the shapes: W is (outputs, inputs), M is (classes, outputs).", op.loc
+            )
         ref = f"%{len(self.ops)}"
         type = Type("i32", shape, Exp(0)) if name == "argmax" else Type("f32", shape)
         self.ops.append(Op(op.name, op.args, op.attrs, ref, type, op.loc))
@@ -94,7 +96,9 @@ class Tensor:
     def _binary(self, name: str, other: Operand) -> Tensor:
         if isinstance(other, Tensor):
             return self.trace.emit(name, self, other)
-        rule_error(f"{name} of a traced tensor and {type(other).__name__}", "Only traced tensors and numbers can be combined.")
+        rule_error(
+            f"{name} of a traced tensor and {type(other).__name__}", "Only traced tensors and numbers can be combined."
+        )
 
     def __add__(self, other: Operand) -> Tensor:
         return self._binary("add", other)
@@ -194,12 +198,17 @@ class Block:
     def __getattr__(self, name: str) -> Any:
         state: dict[str, State] = object.__getattribute__(self, "_state")
         if name not in state:
-            rule_error(f"this block has no state {name}", f"It has {', '.join(state)}; add others in init: s.{name} = L.normal(...).")
+            rule_error(
+                f"this block has no state {name}",
+                f"It has {', '.join(state)}; add others in init: s.{name} = L.normal(...).",
+            )
         return StateRef(self._trace, state[name].name, state[name].type)
 
     def __setattr__(self, name: str, value: object) -> None:
         if not isinstance(value, Updated):
-            rule_error(f"s.{name} is assigned in step", f"State changes by update only: s.{name} -= ... or s.{name} += ...")
+            rule_error(
+                f"s.{name} is assigned in step", f"State changes by update only: s.{name} -= ... or s.{name} += ..."
+            )
         if value.state.ref != self._state[name].name:
             rule_error(f"s.{name} is assigned the update of another state", "Update each state under its own name.")
         self._trace.update(value.state, value.change)
@@ -234,5 +243,3 @@ class Drawn:
 
     def __init__(self, kind: str, shape: tuple[int, ...], std: float = 0.0) -> None:
         self.kind, self.shape, self.std = kind, tuple(int(d) for d in shape), float(std)
-
-

@@ -9,7 +9,9 @@ from edgelearn.lang.trace import Drawn, Tensor, rule_error
 
 def _tensor(word: str, value: object) -> Tensor:
     if not isinstance(value, Tensor):
-        rule_error(f"L.{word} needs a traced tensor, not {type(value).__name__}", "Give it something computed from x, y or s.")
+        rule_error(
+            f"L.{word} needs a traced tensor, not {type(value).__name__}", "Give it something computed from x, y or s."
+        )
     return value
 
 

@@ -22,6 +22,7 @@ from edgelearn.link.transport import SocketTransport, TcpTransport, Transport, o
 
 _START_S = 10.0
 _STOP_S = 2.0
+_BOOT_S = 0.1  # what reaches QEMU before the firmware has enabled its UART may lie there for a second
 
 
 class Child:
@@ -169,6 +170,7 @@ class QemuTransport(ChildTransport):
             child = Child("QEMU", [sys.executable, "-I", "-S", guard.__file__, *command])
             try:
                 super().__init__("qemu", child, SocketTransport("qemu", _accept(listener, child)))
+                time.sleep(_BOOT_S)
             except BaseException:
                 child.stop()
                 raise

@@ -42,7 +42,9 @@ def listen(board: BoardLike, address: str, image: Callable[[], Path], sim: Path)
         child = Child("QEMU", [sys.executable, "-I", "-S", guard.__file__, *_command(board, where, image())])
         started = _answers(host, port, child)
     else:
-        raise UsageError(f"{board.id} is neither simulated nor emulated.", f"It can be reached by: {', '.join(board.ports)}.")
+        raise UsageError(
+            f"{board.id} is neither simulated nor emulated.", f"It can be reached by: {', '.join(board.ports)}."
+        )
     if not started:
         try:
             raise child.failure("did not start")
@@ -57,7 +59,9 @@ def _free(host: str, port: int) -> int:
         with socket.create_server((host, port)) as probe:
             return int(probe.getsockname()[1])
     except OSError as error:
-        raise PortBusyError(f"Cannot listen on {host}:{port}: {error.strerror}.", "Choose another port; 0 finds one.") from error
+        raise PortBusyError(
+            f"Cannot listen on {host}:{port}: {error.strerror}.", "Choose another port; 0 finds one."
+        ) from error
 
 
 def _command(board: BoardLike, where: str, image: Path) -> list[str]:

@@ -46,7 +46,13 @@ _TABLE: tuple[tuple[str, int, str, str, str], ...] = (
         "tlv",
     ),
     ("status", 0x82, "board", "code:h detail:I", "tlv"),
-    ("ack", 0x86, "board", "step:I off:H code:h", "data"),  # data: u16 predictions of the steps before `step`, oldest first
+    (
+        "ack",
+        0x86,
+        "board",
+        "step:I off:H code:h",
+        "data",
+    ),  # data: u16 predictions of the steps before `step`, oldest first
     ("result", 0x87, "board", "id:I off:H code:h label:H", "tlv"),
     ("state_data", 0x88, "board", "off:I step:I", "data"),
     (
@@ -106,7 +112,9 @@ class Message:
         return value
 
 
-def pack(name: str, seq: int, data: bytes = b"", /, tlvs: tuple[tuple[int, bytes], ...] = (), **fields: int | bytes) -> bytes:
+def pack(
+    name: str, seq: int, data: bytes = b"", /, tlvs: tuple[tuple[int, bytes], ...] = (), **fields: int | bytes
+) -> bytes:
     """The frame (without CRC and COBS) of one message."""
     kind = BY_NAME[name]
     body = _STRUCTS[name].pack(*(fields[n] for n, _ in kind.fields)) + data

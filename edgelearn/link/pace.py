@@ -27,7 +27,7 @@ class Pace:
 
     def arrived(self, seconds: float) -> None:
         """Something was answered within ``seconds``, at the first attempt."""
-        self.wait = min(_LONGEST_WAIT, max(_SHORTEST_WAIT, 4 * seconds, 0.9 * self.wait))
+        self.wait = min(_LONGEST_WAIT, max(_SHORTEST_WAIT, 4 * seconds, self.wait / 2))
         self._clean += 1
         if self._clean >= _CLEAN:
             self._clean = self._losses = 0

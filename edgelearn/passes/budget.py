@@ -35,7 +35,12 @@ def check(module: Module, target: Target, plan_bytes: int = 0) -> Module:
         problem = f"The plan has {plan_bytes:,} bytes; {target.id} takes {target.plan_max:,}"
     else:
         state, arena = module.integer("state_bytes"), module.integer("arena_bytes")
-        parts = f"state {state:,} + arena {arena:,} + plan {plan_bytes:,} + stack {target.stack:,} + link {target.link:,}"
+        parts = (
+            f"state {state:,} + arena {arena:,} + plan {plan_bytes:,} + stack {target.stack:,} + link {target.link:,}"
+        )
         problem = f"{module.name} needs {need:,} bytes of RAM ({parts}); {target.id} has {target.ram:,}: {need - target.ram:,} too many"
     table = "\n".join(f"    {size:>10,}  {name:<20} {kind}" for name, kind, size in largest(module))
-    raise DoesNotFitError(f"{problem}. Nothing was sent. The largest tensors:\n{table}", "Make the widest layer narrower, or choose a larger board.")
+    raise DoesNotFitError(
+        f"{problem}. Nothing was sent. The largest tensors:\n{table}",
+        "Make the widest layer narrower, or choose a larger board.",
+    )

@@ -1,9 +1,9 @@
 """fuse: patterns of small ops become the ops that the device has kernels for.
 
-    add(matvec(W, x), b)            -> affine(W, x, b)           relu(affine(...)) -> affine {relu=1}
-    mul(v, gt0(a))                  -> mask(v, a)                mask(matvec_t(W, d), a) -> matvec_t_mask(W, d, a)
-    sub(p, one_hot(y))              -> sub_one_hot(p, y)
-    update(W, scale(outer(d, x)))   -> outer_update(W, d, x)     update(b, scale(d)) -> vec_update(b, d)
+add(matvec(W, x), b)            -> affine(W, x, b)           relu(affine(...)) -> affine {relu=1}
+mul(v, gt0(a))                  -> mask(v, a)                mask(matvec_t(W, d), a) -> matvec_t_mask(W, d, a)
+sub(p, one_hot(y))              -> sub_one_hot(p, y)
+update(W, scale(outer(d, x)))   -> outer_update(W, d, x)     update(b, scale(d)) -> vec_update(b, d)
 """
 
 from __future__ import annotations

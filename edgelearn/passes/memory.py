@@ -94,7 +94,9 @@ def _lifetimes(entry: Entry, types: dict[str, Type]) -> tuple[dict[str, int], di
     return born, dies
 
 
-def _first_gap(name: str, types: dict[str, Type], where: dict[str, int], born: dict[str, int], dies: dict[str, int]) -> int:
+def _first_gap(
+    name: str, types: dict[str, Type], where: dict[str, int], born: dict[str, int], dies: dict[str, int]
+) -> int:
     """The lowest aligned offset that no value alive at the same time covers."""
     busy = sorted(
         (where[other], where[other] + types[other].nbytes)

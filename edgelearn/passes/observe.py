@@ -19,4 +19,6 @@ def observe(module: Module) -> Module:
         return module
     guess = Op("argmax", learn.ops[last].args, (), "%guess", Type("i32", (1,), Exp(0)), learn.ops[last].loc)
     ops = (*learn.ops[:last], guess, *learn.ops[last:])
-    return module.with_entries(*(replace(e, ops=ops, result="%guess") if e.name == "learn" else e for e in module.entries))
+    return module.with_entries(
+        *(replace(e, ops=ops, result="%guess") if e.name == "learn" else e for e in module.entries)
+    )

@@ -8,7 +8,7 @@ value seen on calibration samples. Weights get a slot of their own. The same exp
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,7 +116,9 @@ def _expressions(entry: Entry) -> dict[str, tuple[object, ...]]:
 class _Lowering:
     """Rewrites entries to integers; holds the slots made so far."""
 
-    def __init__(self, state: dict[str, State], slots: dict[str, Slot], maxima: Mapping[tuple[object, ...], float], e_x: int) -> None:
+    def __init__(
+        self, state: dict[str, State], slots: dict[str, Slot], maxima: Mapping[tuple[object, ...], float], e_x: int
+    ) -> None:
         self.state, self.slots, self.maxima, self.e_x = state, slots, maxima, e_x
         self.by_key: dict[tuple[object, ...], str] = {}
 
@@ -197,7 +199,9 @@ class _Lowering:
             return Exp(exponent_for(self.bounds[name], bits))
         key = self.keys[name]
         start = exponent_for(self.maxima.get(key, 1.0), bits)
-        return Exp(0, (self._new_slot(f"{dtype}{name.replace('%', '_')}", (dtype, *key), "moving", start, bits, type.size),))
+        return Exp(
+            0, (self._new_slot(f"{dtype}{name.replace('%', '_')}", (dtype, *key), "moving", start, bits, type.size),)
+        )
 
     def _new_slot(self, label: str, key: tuple[object, ...], kind: str, start: int, bits: int, elems: int) -> str:
         if key not in self.by_key:
@@ -234,7 +238,10 @@ def check_limits(module: Module) -> None:
             W, v = types[op.args[0]], types[op.args[1]]
             terms = W.shape[0] if op.name.startswith("matvec_t") else W.shape[1]
             if terms << (BITS[W.dtype] + BITS[v.dtype]) >= 1 << 30:
-                raise ConfigError(f"{op.args[0][1:]} has too many terms ({terms}) for 32-bit sums.", "Use a narrower layer, or dtype f32.")
+                raise ConfigError(
+                    f"{op.args[0][1:]} has too many terms ({terms}) for 32-bit sums.",
+                    "Use a narrower layer, or dtype f32.",
+                )
 
 
 __all__ = ["Calibration", "check_limits", "check_rates", "input_exponent", "quantize", "quantize_input", "scale_parts"]

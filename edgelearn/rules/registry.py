@@ -31,7 +31,9 @@ def rule(name: str, cite: str = "") -> Callable[[type], type]:
         made.rule_name, made.rule_cite = name, cite  # type: ignore[attr-defined]
         local = callable(getattr(made, "step", None)) or callable(getattr(made, "step_net", None))
         if not local or not callable(getattr(made, "predict", None)):
-            raise ConfigError(f"The rule {name} lacks step or predict.", "docs/rules.md shows the two methods that a rule needs.")
+            raise ConfigError(
+                f"The rule {name} lacks step or predict.", "docs/rules.md shows the two methods that a rule needs."
+            )
         _KNOWN[name] = made
         return made
 
@@ -108,7 +110,8 @@ def _instance(name: str, cls: type, params: dict[str, Any]) -> Any:
             params = {**params, key: float(value)}
         elif default is not dataclasses.MISSING and not isinstance(value, type(default)):
             raise ConfigError(
-                f"The rule {name}'s parameter {key!r} is {value!r}, not {type(default).__name__}.", f"The default is {default!r}."
+                f"The rule {name}'s parameter {key!r} is {value!r}, not {type(default).__name__}.",
+                f"The default is {default!r}.",
             )
         _check_choice(name, key, value, hints.get(key))
     return cls(**params)
@@ -118,4 +121,6 @@ def _check_choice(name: str, key: str, value: object, hint: Any) -> None:
     """A parameter annotated ``Literal[...]`` takes only those values."""
     choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
     if choices and value not in choices:
-        raise ConfigError(f"The rule {name}'s parameter {key!r} is {value!r}.", f"Choose one of: {', '.join(map(repr, choices))}.")
+        raise ConfigError(
+            f"The rule {name}'s parameter {key!r} is {value!r}.", f"Choose one of: {', '.join(map(repr, choices))}."
+        )

@@ -100,11 +100,11 @@ def test_a_rule_of_unfused_ops_is_equal_too() -> None:
     from edgelearn.rules import find
 
     class Odd:
-        def init(self, s, key):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def init(self, s, key):  # type: ignore[no-untyped-def]
             s.M = L.normal(key, (s.classes, s.out), std=0.2)
             s.c = L.zeros((s.out,))
 
-        def step(self, s, x, y):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def step(self, s, x, y):  # type: ignore[no-untyped-def]
             z = s.W @ x
             a = L.relu(z) - 0.3 * L.abs(z)
             e = L.softmax(s.M @ a) - y
@@ -116,7 +116,7 @@ def test_a_rule_of_unfused_ops_is_equal_too() -> None:
             s.b -= 0.01 * L.relu(d)
             return a
 
-        def predict(self, blocks, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def predict(self, blocks, x):  # type: ignore[no-untyped-def]
             for s in blocks:
                 z = s.W @ x
                 x = L.relu(z) - 0.3 * L.abs(z)

@@ -39,7 +39,9 @@ def test_digits() -> None:
     assert data.x_test.shape == (397, 8, 8)
     assert (data.x_train.dtype, data.y_train.dtype, data.classes) == (np.float32, np.int64, 10)
     assert (data.x_train.min(), data.x_train.max()) == (0, 1)
-    assert data.y_train[:10].tolist() == list(range(10))
+    assert (
+        min(np.bincount(data.y_train).min() / 1400, np.bincount(data.y_test).min() / 397) > 0.08
+    )  # shuffled: no class is rare
     assert set(data.y_test.tolist()) == set(range(10))
 
 

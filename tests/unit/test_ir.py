@@ -62,7 +62,7 @@ def test_verifier_names_the_op() -> None:
         (lambda op: replace(op, type=Type("i8", (32,), Exp(0, ("ghost",)))), "ghost"),
     ],
 )
-def test_verifier_objects(change, said: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def test_verifier_objects(change, said: str) -> None:  # type: ignore[no-untyped-def]
     module = compiled().module
     infer = module.entry("infer")
     broken = replace(infer, ops=(change(infer.ops[0]), *infer.ops[1:]))

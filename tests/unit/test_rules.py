@@ -14,7 +14,7 @@ from edgelearn.passes.quantize import Calibration, nearest_power_of_two
 from edgelearn.rules import find
 from tests.factory import DIGITS, X, Y, compiled, native, order
 
-RULE = '''
+RULE = """
 import edgelearn as el
 from edgelearn import L
 
@@ -38,7 +38,7 @@ class Mine:
         for s in blocks:
             x = L.relu(s.W @ x + s.b)
         return blocks[-1].M @ x
-'''
+"""
 
 
 def user_rule(folder: Path, line: str = "s.M -= self.lr * L.outer(e, a)") -> str:
@@ -67,7 +67,10 @@ def test_mono_forward_is_its_paper_s_gradient() -> None:
 
 
 def test_one_hidden_layer_makes_mono_forward_backpropagation() -> None:
-    nets = [Interpreter(compiled(rule, (16,), "f32", lr=0.05, **extra).module, 1) for rule, extra in (("mono-forward", {"gate": 0.0}), ("backprop", {}))]
+    nets = [
+        Interpreter(compiled(rule, (16,), "f32", lr=0.05, **extra).module, 1)
+        for rule, extra in (("mono-forward", {"gate": 0.0}), ("backprop", {}))
+    ]
     for i in order(50):
         for net in nets:
             net.learn(X[i], int(Y[i]))
@@ -145,7 +148,8 @@ def test_matrix_updates_must_be_outer_products(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "said"), [({"lrr": 1.0}, "no parameter 'lrr'"), ({"lr": "fast"}, "not float"), ({"heads": "both"}, "heads")]
+    ("params", "said"),
+    [({"lrr": 1.0}, "no parameter 'lrr'"), ({"lr": "fast"}, "not float"), ({"heads": "both"}, "heads")],
 )
 def test_wrong_parameters_are_named(params: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):

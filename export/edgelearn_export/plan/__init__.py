@@ -68,7 +68,9 @@ class _Encoder:
         if len(exp.slots) > 2 or max(rows, cols) > 0xFFFF:
             raise ConfigError(f"{key[1]} ({type}) is beyond what a plan can say.", "Make the layer narrower.")
         dtype = F.TENSOR_DTYPES[type.dtype]
-        record = F.STRUCTS["tensor"].pack(offset, rows, cols, F.REGIONS[region], dtype, exp.const, slots[0], slots[1], 0, 0)
+        record = F.STRUCTS["tensor"].pack(
+            offset, rows, cols, F.REGIONS[region], dtype, exp.const, slots[0], slots[1], 0, 0
+        )
         if record not in self.tensors:  # values of both entries often coincide
             self.tensors.append(record)
             self.types.append(type)
@@ -125,8 +127,12 @@ class _Encoder:
         name = op.name if self.module.dtype != "f32" else f"{op.name}_f32"
         if not OPS[op.name].kernels or name not in F.KERNEL_CODES:
             where = f"{op.loc.file}:{op.loc.line}: " if op.loc else ""
-            raise ConfigError(f"{where}No kernel does {op.name} in {self.module.dtype}.", "Write it with other words of edgelearn.L.")
-        keys = [("-", a) if a.startswith("@") else (entry, a) for a in op.args] + ([(entry, op.result)] if op.result else [])
+            raise ConfigError(
+                f"{where}No kernel does {op.name} in {self.module.dtype}.", "Write it with other words of edgelearn.L."
+            )
+        keys = [("-", a) if a.startswith("@") else (entry, a) for a in op.args] + (
+            [(entry, op.result)] if op.result else []
+        )
         args = [self.index[key] for key in keys]
         self._check(name, op, [self.types[a] for a in args])
         flags = (F.OP_RELU if op.attr("relu", 0) else 0) | (F.OP_NEGATIVE if op.attr("sign", 1) == -1 else 0)
@@ -139,7 +145,9 @@ class _Encoder:
         for type, arg in zip(types, F.KERNEL_ARGS[name], strict=True):
             if letters[type.dtype] not in arg.split(":")[0]:
                 where = f"{op.loc.file}:{op.loc.line}: " if op.loc else ""
-                raise ConfigError(f"{where}No kernel does {op.name} on {type}.", "Write it with other words of edgelearn.L.")
+                raise ConfigError(
+                    f"{where}No kernel does {op.name} on {type}.", "Write it with other words of edgelearn.L."
+                )
 
     def _numbers(self, op: Op) -> tuple[int, int]:
         """(k, imm): the rate's exponent, the factor or the threshold, as the kernel wants it."""

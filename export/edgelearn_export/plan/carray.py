@@ -44,7 +44,9 @@ def kernels(plan: bytes) -> set[int]:
     """Codes of the kernels that a plan calls."""
     at = F.offsets("header")
     size = F.STRUCTS["op"].size
-    n_ops = int.from_bytes(plan[at["n_infer"] : at["n_infer"] + 2], "little") + int.from_bytes(plan[at["n_learn"] : at["n_learn"] + 2], "little")
+    n_ops = int.from_bytes(plan[at["n_infer"] : at["n_infer"] + 2], "little") + int.from_bytes(
+        plan[at["n_learn"] : at["n_learn"] + 2], "little"
+    )
     tlvs = int.from_bytes(plan[at["tlv_bytes"] : at["tlv_bytes"] + 4], "little")
     end = len(plan) - 4 - tlvs
     return {plan[end - size * (i + 1)] for i in range(n_ops)}

@@ -1,0 +1,92 @@
+"""The stand-alone example: builds, and learns in QEMU from its own made-up sensor, with no host attached."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from edgelearn import boards, images
+from edgelearn.errors import ConfigError
+from edgelearn.job import prepare
+
+SENSOR = Path(__file__).resolve().parents[2] / "firmware/examples/sensor"
+BOARDS = ("microbit", "mps2-an386")
+SECONDS, REPORTS = 30.0, 10  # the board never ends: listen to so many reports, and no longer than this
+REPORT = re.compile(r"step (\d+)  right (\d+) %  ram (\d+)  stack (\d+)")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EDGELEARN_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def listen(board: boards.Board, elf: Path) -> list[str]:
+    """Lines that the board says, up to its last report."""
+    machine = ["qemu-system-arm", "-M", board.qemu_machine, "-display", "none", "-monitor", "none", "-serial", "stdio"]
+    process = subprocess.Popen([*machine, "-kernel", str(elf)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    watchdog = threading.Timer(SECONDS, process.kill)
+    watchdog.start()
+    said: list[str] = []
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line.decode("ascii").strip())
+            if sum("right" in text for text in said) == REPORTS:
+                break
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
+    return said
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("board_id", BOARDS)
+def test_it_learns_with_no_host(board_id: str) -> None:
+    board = boards.load(board_id)
+    image = images.build_app(board, SENSOR)
+    said = listen(board, image.path)
+    assert said[0] == "I know nothing yet"
+    reports = [tuple(map(int, found.groups())) for found in map(REPORT.fullmatch, said) if found]
+    assert [step for step, *_ in reports] == [100 * (i + 1) for i in range(REPORTS)]
+    assert all(right > 90 for _, right, *_ in reports[2:])
+    job = prepare(SENSOR / "gestures.toml", board)
+    for _, _, ram, stack in reports:
+        assert job.state_bytes <= ram <= job.state_bytes + job.arena_bytes
+        assert 0 < stack <= image.stack_bound <= image.stack
+    assert {"a shake", "a circle", "a lift"} <= set(said)
+
+
+@pytest.mark.qemu
+def test_it_saves_where_the_board_can() -> None:
+    said = {board_id: listen(b := boards.load(board_id), images.build_app(b, SENSOR).path) for board_id in BOARDS}
+    assert not any("saved" in line for line in said["mps2-an386"])
+    assert boards.load("microbit").flash > 0
+
+
+@pytest.mark.qemu
+def test_an_application_brings_only_its_kernels_and_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = boards.load("microbit")
+    image = images.build_app(board, SENSOR)
+    assert image.text + image.data < images.build(board).text
+    monkeypatch.setattr(images, "_compile", None)
+    assert images.build_app(board, SENSOR) == image
+
+
+def test_refusals_name_the_folder_and_the_file(tmp_path: Path) -> None:
+    board = boards.load("microbit")
+    with pytest.raises(ConfigError, match="no C file"):
+        images.build_app(board, tmp_path)
+    (tmp_path / "plan.c").touch()
+    with pytest.raises(ConfigError, match=r"plan\.c of its own"):
+        images.build_app(board, tmp_path)
+
+
+def test_the_data_and_the_compiled_plan_are_up_to_date() -> None:
+    subprocess.run([sys.executable, str(SENSOR / "make_data.py"), "--check"], check=True, timeout=60)
