@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from edgelearn.errors import EdgeLearnError as EdgeLearnError
     from edgelearn.job import Job as Job
-    from edgelearn.job import prepare as compile  # noqa: A004 (the public name is the field's word)
+    from edgelearn.job import prepare as compile  # pyright: ignore[reportUnusedImport]  # noqa: A004, F401 (the public name is the field's word)
     from edgelearn.lang import L as L
     from edgelearn.recipe import Recipe as Recipe
     from edgelearn.rules import rule as rule

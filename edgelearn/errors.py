@@ -99,7 +99,7 @@ class MissingToolError(EdgeLearnError):
     exit_code, kind = 14, "missing-tool"
 
 
-class Interrupted(EdgeLearnError):
+class Interrupted(EdgeLearnError):  # noqa: N818 (it is no error: the user wanted it)
     """The user pressed Ctrl-C; what was learnt so far is kept."""
 
     exit_code, kind = 130, "interrupted"

@@ -115,9 +115,9 @@ def app_sources(family: str, folder: Path) -> list[Path]:
 
 def source_hash(board: Board, files: Sequence[Path] | None = None) -> str:
     """SHA-256 over names and bytes of the sources (the firmware's, where None) and this board's flags."""
-    root = resource("firmware")
+    root, files = resource("firmware"), sources(board.family) if files is None else files
     digest = hashlib.sha256(json.dumps(flags(board)).encode())
-    for file in sources(board.family) if files is None else files:
+    for file in files:
         name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
         digest.update(f"\0{name}\0".encode() + file.read_bytes())
     return digest.hexdigest()

@@ -56,7 +56,7 @@ def _twin(job: Job, quiet: bool) -> Twin:
 def _human(data: dict[str, Any]) -> RenderableType:
     n = data["test_samples"]
     rate = f"rate 2^{round(math.log2(data['backprop']['rate']))}"
-    twin = f"float, on this computer, {rate},\nbest of 5 rates on a validation split"
+    twin = f"float, on this computer, {rate},\nbest of {len(data['backprop']['rates'])} rates on a validation split"
     rows = [
         ("test accuracy", output.percent(data["accuracy"]), f"of {n} digits never seen; one seed of many"),
         ("backpropagation twin", output.percent(data["backprop_accuracy"]), twin),

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from edgelearn.job import Job
 
 app = typer.Typer(rich_markup_mode=None)
-Stage = Annotated[
-    str | None, typer.Option("--stage", metavar="NAME", help="Print what this pass made; all: every one.")
-]
+Stage = Annotated[str | None, typer.Option("--stage", metavar="NAME", help="What this pass made; all: every one.")]
 
 
 @app.command()
@@ -102,7 +100,7 @@ def _human(data: dict[str, Any]) -> RenderableType:
         (
             "RAM in all",
             output.size(ram["total"]),
-            f"of {ram['board']:,}: {output.percent(ram['total'] / ram['board'])}",
+            f"of {ram['board']:,}, {output.percent(ram['total'] / ram['board'])}",
         ),
     ]
     notes = [output.text(f"note: {note}", "yellow") for note in data["notes"]]

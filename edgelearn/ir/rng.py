@@ -15,13 +15,11 @@ NORMAL_STD = 37837.227  # of the sum of four 16-bit uniforms: 65536 / sqrt(3)
 _MASK = 0xFFFFFFFF
 
 
-def mix(v: NDArray[np.uint64] | int) -> NDArray[np.uint64]:
+def mix(counters: NDArray[np.uint64] | int) -> NDArray[np.uint64]:
     """Scrambles 32-bit counters."""
-    v = np.asarray(v, np.uint64) & _MASK
-    v ^= v >> np.uint64(16)
-    v = v * np.uint64(0x7FEB352D) & _MASK
-    v ^= v >> np.uint64(15)
-    v = v * np.uint64(0x846CA68B) & _MASK
+    v: NDArray[np.uint64] = np.bitwise_and(np.asarray(counters, np.uint64), np.uint64(_MASK))
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        v = (v ^ (v >> np.uint64(shift))) * np.uint64(factor) & np.uint64(_MASK)
     return v ^ (v >> np.uint64(16))
 
 

@@ -129,10 +129,10 @@ class Tensor:
     def __lt__(self, other: Operand) -> Tensor:
         return (-self) > other
 
-    def __matmul__(self, other: Operand) -> NoReturn:
+    def __matmul__(self, other: Operand) -> Tensor:
         rule_error("@ needs a weight of this block on its left", "Write s.W @ x or s.W.T @ d.")
 
-    def __bool__(self) -> NoReturn:
+    def __bool__(self) -> NoReturn:  # noqa: PLE0304 (a traced tensor has no truth value)
         rule_error(
             "a rule cannot branch on a traced tensor: the branch would be taken once, at compile time",
             "Write it without `if`: multiply by a comparison, e.g. d * (a > 0), or use L.gate.",
@@ -152,7 +152,7 @@ class StateRef(Tensor):
         return self._binary("matvec", x)
 
     @property
-    def T(self) -> Transposed:
+    def T(self) -> Transposed:  # noqa: N802 (as numpy writes it)
         return Transposed(self)
 
     def __isub__(self, change: Operand) -> Updated:

@@ -28,7 +28,7 @@ def rule(name: str, cite: str = "") -> Callable[[type], type]:
 
     def register(cls: type) -> type:
         made = dataclass(frozen=True)(cls)
-        made.rule_name, made.rule_cite = name, cite  # type: ignore[attr-defined]
+        made.rule_name, made.rule_cite = name, cite
         local = callable(getattr(made, "step", None)) or callable(getattr(made, "step_net", None))
         if not local or not callable(getattr(made, "predict", None)):
             raise ConfigError(

@@ -80,5 +80,5 @@ def test_state_survives_in_the_board_s_own_flash(board: str, port: str) -> None:
         assert session.client.read_state(job.state_bytes) == kept
 
 
-def sample_source(job: Job):  # type: ignore[no-untyped-def]
+def sample_source(job: Job):
     return lambda step: (job.x_train[step].tobytes(), int(job.data.y_train[step]))

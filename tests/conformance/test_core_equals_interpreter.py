@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("rule", "layers", "params"), CASES)
-def test_int8_is_equal_byte_for_byte(rule: str, layers: tuple[int, ...], params: dict[str, object]) -> None:
+def test_int8_is_equal_byte_for_byte(rule: str, layers: tuple[int, ...], params: dict[str, Any]) -> None:
     net = compiled(rule, layers, drops=(300, 600, 900), seed=3, **params)
     core, twin = native(net, 3), Interpreter(net.module, 3)
     assert core.read_state() == state.encode(twin)
@@ -37,7 +39,7 @@ def test_int8_is_equal_byte_for_byte(rule: str, layers: tuple[int, ...], params:
 
 
 @pytest.mark.parametrize(("rule", "layers", "params"), CASES)
-def test_f32_is_equal_to_rounding(rule: str, layers: tuple[int, ...], params: dict[str, object]) -> None:
+def test_f32_is_equal_to_rounding(rule: str, layers: tuple[int, ...], params: dict[str, Any]) -> None:
     net = compiled(rule, layers, "f32", drops=(100, 200), **{**params, "lr": 2**-6})
     core, twin = native(net), Interpreter(net.module, 0)
     x, indices = net.encode(X), order(300)

@@ -16,7 +16,8 @@ from edgelearn.job import prepare
 
 SENSOR = Path(__file__).resolve().parents[2] / "firmware/examples/sensor"
 BOARDS = ("microbit", "mps2-an386")
-SECONDS, REPORTS = 30.0, 10  # the board never ends: listen to so many reports, and no longer than this
+WITH_NV = ("microbit",)
+SECONDS, REPORTS = 30.0, 11  # the board never ends: listen to so many reports, and no longer than this
 REPORT = re.compile(r"step (\d+)  right (\d+) %  ram (\d+)  stack (\d+)")
 
 
@@ -61,13 +62,7 @@ def test_it_learns_with_no_host(board_id: str) -> None:
         assert job.state_bytes <= ram <= job.state_bytes + job.arena_bytes
         assert 0 < stack <= image.stack_bound <= image.stack
     assert {"a shake", "a circle", "a lift"} <= set(said)
-
-
-@pytest.mark.qemu
-def test_it_saves_where_the_board_can() -> None:
-    said = {board_id: listen(b := boards.load(board_id), images.build_app(b, SENSOR).path) for board_id in BOARDS}
-    assert not any("saved" in line for line in said["mps2-an386"])
-    assert boards.load("microbit").flash > 0
+    assert ("saved" in said) == (board_id in WITH_NV)
 
 
 @pytest.mark.qemu

@@ -1,7 +1,7 @@
 """A board in Python: the device's side of docs/link.md as a transport, with a state that shows every mistake.
 
-Its state is ``step u32 | seed u32 | sha256 of all that was learnt, chained``: a sample lost, doubled, reordered or mixed
-up changes it for good. Time does not pass: a read that finds nothing returns at once.
+Its state is ``step u32 | seed u32 | sha256 of all that was learnt, chained``: a sample lost, doubled, reordered or
+mixed up changes it for good. Time does not pass: a read that finds nothing returns at once.
 """
 
 from __future__ import annotations

@@ -124,9 +124,9 @@ def test_a_board_behind_a_pty_learns_thousands_of_samples(pty: tuple[int, str]) 
     ours, name = pty
     board = ModelBoard(64, 4096)
     thread = threading.Thread(target=_serve, args=(ours, board), daemon=True)
-    thread.start()
     samples = [(os.urandom(64), step % 10) for step in range(2000)]
     with Client(open_serial(name)) as client:
+        thread.start()  # not before: to read from a pty whose other side nobody has open is an error
         client.connect()
         client.send_plan(b"plan\1\2\3\4")
         client.init(0)

@@ -67,10 +67,8 @@ def test_mono_forward_is_its_paper_s_gradient() -> None:
 
 
 def test_one_hidden_layer_makes_mono_forward_backpropagation() -> None:
-    nets = [
-        Interpreter(compiled(rule, (16,), "f32", lr=0.05, **extra).module, 1)
-        for rule, extra in (("mono-forward", {"gate": 0.0}), ("backprop", {}))
-    ]
+    forward = compiled("mono-forward", (16,), "f32", lr=0.05, gate=0.0)
+    nets = [Interpreter(net.module, 1) for net in (forward, compiled("backprop", (16,), "f32", lr=0.05))]
     for i in order(50):
         for net in nets:
             net.learn(X[i], int(Y[i]))

@@ -15,7 +15,7 @@ from edgelearn.ir.interp import HALVE_EVERY, RESCALE_EVERY, normal_multiplier
 from edgelearn.ir.ops import OPS, rate, scale_parts
 from edgelearn.ir.types import Exp, Type
 from edgelearn.passes.memory import state_layout
-from edgelearn_export.plan import format as F
+from edgelearn_export.plan import format as F  # noqa: N812
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,14 @@ class _Encoder:
         module = self.module
         infer, learn = module.entry("infer"), module.entry("learn")
         sections = b"".join(
-            [struct.pack(f"<{len(module.drops)}I", *module.drops), self._slots(), b"".join(self.tensors), self._inits()]
-            + [self._ops(infer), self._ops(learn)]
+            (
+                struct.pack(f"<{len(module.drops)}I", *module.drops),
+                self._slots(),
+                b"".join(self.tensors),
+                self._inits(),
+                self._ops(infer),
+                self._ops(learn),
+            )
         )
         header = {
             "magic": F.MAGIC, "version": F.VERSION, "header_bytes": F.STRUCTS["header"].size,

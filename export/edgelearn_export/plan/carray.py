@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgelearn.ir.core import Module
 from edgelearn_export.plan import encode
-from edgelearn_export.plan import format as F
+from edgelearn_export.plan import format as F  # noqa: N812
 
 BYTES_PER_LINE = 20
 
@@ -31,7 +31,8 @@ def c_source(plan: bytes, module: Module) -> str:
     rows = [", ".join(str(b) for b in plan[i : i + BYTES_PER_LINE]) for i in range(0, len(plan), BYTES_PER_LINE)]
     sizes = f"state {module.integer('state_bytes')} bytes, arena {module.integer('arena_bytes')} bytes"
     lines = [
-        f"/* {module.name}: made by edgelearn from rule {module.attr('rule', '?')}, {module.dtype}; {sizes}; plan {zlib.crc32(plan[:-4]):#010x}. */",
+        f"/* {module.name}: made by edgelearn from rule {module.attr('rule', '?')}, {module.dtype}; {sizes};",
+        f" * plan {zlib.crc32(plan[:-4]):#010x}. */",
         '#include "el_kernel.h"', "",
         f"const uint32_t el_app_plan_bytes = {len(plan)};",
         "_Alignas(4) EL_ROM uint8_t el_app_plan[] = {", *(f"    {row}," for row in rows), "};", "",

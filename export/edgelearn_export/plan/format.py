@@ -41,8 +41,9 @@ INIT_KINDS = {"zeros": 0, "normal": 1}
 FLAG_GUESS = 1  # learn says what it would have answered
 OP_RELU, OP_NEGATIVE = 1, 2
 
-# Kernels: what each reads and writes. An argument is dtypes:shape:access; dtypes are letters b=i8 h=i16 w=i32 f=f32; shape is m (rows r,
-# cols c), r or c (a vector of that length), 1 (one element); access is r (arena, read), o (arena, written), s (state, read), u (state, updated).
+# Kernels: what each reads and writes. An argument is dtypes:shape:access. Dtypes are letters, b=i8 h=i16 w=i32 f=f32. Shape is m (rows r,
+# cols c), r or c (a vector of that length) or 1 (one element). Access is r (arena, read), o (arena, written), s (state, read),
+# u (state, updated) or x (either, read).
 # Codes are part of the format: append only.
 KERNELS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("affine", 1, ("b:m:s", "b:c:r", "h:r:s", "bhw:r:o")),

@@ -1,0 +1,237 @@
+"""Every verb does its work, and its JSON has the keys that are promised."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgelearn.cli import VERBS
+from edgelearn.ir.text import parse
+from tests.cli.conftest import ROOT, Cli, start
+
+TRAIN_KEYS = {"run", "board", "rule", "dtype", "steps", "accuracy", "state_sha256", "ram", "samples_per_s", "link"}
+RAM_KEYS = {"state", "arena", "stack", "link", "plan", "planned", "measured"}
+
+
+def test_help_names_every_verb_and_each_has_help_of_its_own(cli: Cli) -> None:
+    answer = cli("--help")
+    assert answer.code == 0
+    for verb in VERBS:
+        assert verb in answer.out
+        assert "--json" in cli(verb, "--help").out
+
+
+@pytest.mark.parametrize("line", ["from edgelearn.cli import main; main(['--help'])", "import edgelearn"])
+def test_nothing_heavy_is_imported_before_it_is_needed(line: str) -> None:
+    heavy = {"numpy", "serial", "sqlite3", "rich.progress", "rich.table", "edgelearn.job", "edgelearn.session"}
+    code = f"import sys; {line}; print('LOADED', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert heavy.isdisjoint(done.stdout.partition("LOADED")[2].split())
+
+
+def test_version(cli: Cli) -> None:
+    assert cli("--version").out.startswith("edgelearn ")
+
+
+def test_boards(cli: Cli) -> None:
+    data = cli("boards", "--json").json
+    assert data["schema"] == "edgelearn.boards/1"
+    for board in data["boards"]:
+        assert {"id", "core", "ram", "flash", "dtypes", "ports", "verified", "tools"} <= board.keys()
+        assert set(board["ports"]) <= {"sim", "qemu", "serial", "tcp"}
+    assert "microbit" in cli("boards").out
+
+
+def test_train_prints_one_object_and_is_silent_on_stderr(cli: Cli) -> None:
+    answer = cli("train", "digits", "--steps", "300", "--seed", "3", "--json")
+    data = answer.json
+    assert answer.code == 0
+    assert answer.err == ""
+    assert data["schema"] == "edgelearn.train/1"
+    assert data.keys() >= TRAIN_KEYS
+    assert data["ram"].keys() >= RAM_KEYS
+    assert data["ram"]["planned"] == data["ram"]["measured"] == data["ram"]["state"] + data["ram"]["arena"]
+    assert data["steps"] == 300
+    assert 0.3 < data["accuracy"] <= 1
+
+
+def test_training_is_reproducible_and_the_seed_matters(cli: Cli) -> None:
+    first, again, other = (
+        cli("train", "digits", "--steps", "200", "--seed", seed, "--json").json["state_sha256"] for seed in "112"
+    )
+    assert first == again != other
+
+
+def test_train_flags_replace_the_recipe(cli: Cli) -> None:
+    data = cli("train", "digits-tiny", "--epochs", "1", "--dtype", "f32", "--drops", "0.5,0.9", "--json").json
+    assert (data["steps"], data["dtype"]) == (1400, "f32")
+    recipe = cli("runs", "show", data["run"], "--json").json["recipe"]
+    assert "drops = [0.5, 0.9]" in recipe
+
+
+def test_stream_ends_with_the_result(cli: Cli) -> None:
+    lines = [json.loads(line) for line in cli("train", "digits", "--steps", "400", "--stream").out.splitlines()]
+    assert {line["schema"] for line in lines[:-1]} == {"edgelearn.train.progress/1"}
+    assert lines[-2]["step"] == lines[-2]["steps"] == 400
+    assert lines[-1].keys() >= TRAIN_KEYS
+
+
+def test_tables_are_for_people(cli: Cli) -> None:
+    answer = cli("train", "digits", "--steps", "100")
+    assert "test accuracy" in answer.out
+    assert "\x1b" not in answer.out
+    assert answer.err == ""
+
+
+def test_demo_compares_with_backpropagation(cli: Cli) -> None:
+    data = cli("demo", "--steps", "2800", "--json").json
+    assert data.keys() >= TRAIN_KEYS | {"accuracy_before", "backprop_accuracy"}
+    assert data["accuracy_before"] < 0.4 < 0.85 < data["accuracy"]
+    assert data["backprop_accuracy"] > 0.85
+    text = cli("demo", "--steps", "100").out
+    assert max(map(len, text.splitlines())) <= 80
+    assert "edgelearn eval" in text
+
+
+def test_show_prints_each_stage_so_that_it_reads_back(cli: Cli) -> None:
+    data = cli("show", "digits", "--board", "microbit", "--stage", "all", "--json").json
+    stages = data["stages"]
+    assert list(stages)[0] == "trace"
+    assert list(stages)[-1] == "memory"
+    for text in stages.values():
+        assert parse(text).name == "digits"
+    assert cli("show", "digits", "--stage", "fuse").out == stages["fuse"]
+    assert data["ram"]["total"] < data["ram"]["board"] == 16384
+    assert {"region", "name", "offset", "bytes", "type"} <= data["memory"][0].keys()
+    assert data["macs"]["infer"] == 64 * 32 + 32 * 32 + 32 * 10
+
+
+def test_show_without_a_stage_is_a_summary(cli: Cli) -> None:
+    assert "RAM in all" in cli("show", "digits").out
+
+
+def test_export_writes_a_plan_that_does_what_the_interpreter_does(cli: Cli, tmp_path: Path) -> None:
+    answer = cli("export", "digits", "--format", "plan,plan-c", "-o", str(tmp_path / "out"), "--verify", "--json").json
+    plan, source, header = answer["artifacts"]
+    assert {"format", "entry", "dtype", "path", "bytes", "verified", "max_diff"} <= plan.keys()
+    assert (plan["entry"], plan["verified"], plan["max_diff"]) == ("all", True, 0.0)
+    assert Path(plan["path"]).stat().st_size == plan["bytes"]
+    assert source["path"].endswith("digits_plan.c")
+    assert "el_app_plan" in Path(header["path"]).read_text()
+    manifest = json.loads((tmp_path / "out/digits.json").read_text())
+    assert manifest["input"] == {"shape": [8, 8], "dtype": "i8", "exponent": -7}
+
+
+def test_export_of_a_run_has_its_state(cli: Cli, run_id: str, tmp_path: Path) -> None:
+    data = cli("export", run_id, "-o", str(tmp_path), "--verify", "--json").json
+    plan, state = data["artifacts"]
+    assert plan["max_diff"] == 0
+    assert plan["verified"] is True
+    assert Path(state["path"]).name == f"{run_id}.state"
+
+
+def test_export_in_float_stays_within_its_tolerance(cli: Cli, tmp_path: Path) -> None:
+    data = cli("export", "digits", "--dtype", "f32", "-o", str(tmp_path), "--verify", "--json").json
+    assert data["artifacts"][0]["max_diff"] <= 1e-5
+
+
+def test_eval_counts_every_sample_once(cli: Cli, run_id: str) -> None:
+    data = cli("eval", run_id, "--json").json
+    confusion = np.array(data["confusion"])
+    assert confusion.shape == (10, 10)
+    assert confusion.sum() == data["n"] == 397
+    assert data["accuracy"] == pytest.approx(np.trace(confusion) / 397)
+    assert cli("eval", run_id[:-1], "--steps", "50", "--json").json["n"] == 50
+    assert "taken for" in cli("eval", run_id).out
+
+
+def test_infer_by_index_and_by_number(cli: Cli, run_id: str) -> None:
+    samples = cli("infer", run_id, "--index", "3", "--index", "0", "--json").json["samples"]
+    assert [s["index"] for s in samples] == [3, 0]
+    assert all(0 <= s["class"] < 10 and s["truth"] is not None for s in samples)
+    assert len(cli("infer", run_id, "--first", "4", "--json").json["samples"]) == 4
+    assert "truth" in cli("infer", run_id).out
+
+
+def test_infer_takes_files_with_and_without_labels(cli: Cli, run_id: str, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((6, 8, 8), np.float32)
+    np.savez(tmp_path / "bare.npz", x=x)
+    np.savez(tmp_path / "known.npz", x=x, y=np.arange(6))
+    bare, known = (
+        cli("infer", run_id, "--data", str(tmp_path / f"{name}.npz"), "--json").json["samples"]
+        for name in ("bare", "known")
+    )
+    assert [s["class"] for s in bare] == [s["class"] for s in known]
+    assert [s["truth"] for s in bare] == [None] * 6
+    assert [s["truth"] for s in known] == list(range(6))
+
+
+def test_runs_lists_and_shows(cli: Cli, run_id: str) -> None:
+    (run,) = cli("runs", "--json").json["runs"]
+    assert (run["id"], run["status"], run["net"]) == (run_id, "finished", "64-32-32-10")
+    assert cli("runs", "list", "--json").json["runs"] == [run]
+    assert cli("runs", "show", run_id, "--json").json["checkpoint"] == 300
+    assert run_id in cli("runs").out
+    assert "mono-forward" in cli("runs", "show", run_id).out
+
+
+def test_no_runs_yet(cli: Cli) -> None:
+    assert "no runs yet" in cli("runs").out
+
+
+def test_doctor_finds_this_installation_well(cli: Cli) -> None:
+    answer = cli("doctor", "--json")
+    data = answer.json
+    assert answer.code == 0
+    assert data["ok"] is True
+    assert all(check["repair"] for check in data["checks"] if not check["ok"])
+    assert 'ATTRS{idVendor}=="0d28"' in cli("doctor", "--udev").out
+
+
+def test_doctor_says_what_is_broken(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGELEARN_RUNS", "/dev/null/runs.sqlite")
+    answer = cli("doctor", "--json")
+    (broken,) = [check for check in answer.json["checks"] if not check["ok"] and check["needed"]]
+    assert broken["name"] == "run store"
+    assert answer.code == 13
+
+
+def test_sim_listens_until_it_is_told_to_stop(cli: Cli) -> None:
+    import signal
+
+    process = start("sim", "--json")
+    try:
+        assert process.stdout
+        port = json.loads(process.stdout.readline())["listen"]
+        data = cli("train", "digits-tiny", "--port", port, "--steps", "50", "--json").json
+        assert data["steps"] == 50
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_bench_names_its_cases_and_measures(cli: Cli, tmp_path: Path) -> None:
+    names = [case["case"] for case in cli("bench", "--list", "--json").json["cases"]]
+    assert names[0] == "mnist-100-50-int8"
+    out = tmp_path / "bench.json"
+    data = cli("bench", "accuracy", "--case", "digits-16-int8", "--seeds", "2", "-o", str(out), "--json").json
+    assert [row["name"] for row in data["rows"]] == ["edgelearn int8 last", "edgelearn int8 summed", "backprop twin"]
+    for row in data["rows"]:
+        assert {"name", "mean", "std", "seeds", "passes", "seconds", "ram", "published"} <= row.keys()
+        assert row["mean"] == pytest.approx(np.mean(row["seeds"]))
+        assert row["mean"] > 0.9
+    assert json.loads(out.read_text()) == data
+
+
+def test_bench_imports_stays_in_its_budget(cli: Cli) -> None:
+    rows = {row["name"]: row for row in cli("bench", "imports", "--starts", "3", "--json").json["rows"]}
+    if os.getloadavg()[0] < 1:  # on a busy machine the figure says nothing
+        assert rows["edgelearn --help"]["seconds"] < 2 * rows["edgelearn --help"]["budget"]

@@ -1,0 +1,152 @@
+"""The device's plan verifier: what it accepts runs within its memory, whatever the bytes.
+
+Its promise is memory safety and an end, not meaning: a damaged plan with the right CRC may well compute nonsense.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import subprocess
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgelearn.compiler import Net, compile_net
+from edgelearn.host.native import verify_plan
+from edgelearn.passes.quantize import Calibration
+from edgelearn.rules import find
+from edgelearn_export.plan import encode
+from edgelearn_export.plan import format as F
+from tests.firmware.host import FIRMWARE, compile_host
+
+UNFUSED = Path(__file__).with_name("unfused_rule.py")
+RULES = {"mono-forward": "int8", "mono-forward f32": "f32", "unfused": "int8", "unfused f32": "f32"}
+SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SECONDS, HAVOC, SEED = 60, 1500, 5
+CRC, MEMORY = -4, -7
+
+
+@cache
+def golden(name: str) -> bytes:
+    """A plan of the compiler, small, so that each of its bits can be tried."""
+    rule = f"{UNFUSED}:Unfused" if name.startswith("unfused") else "mono-forward"
+    draw = np.random.default_rng(0)
+    x, y = draw.random((200, 6), np.float32), draw.integers(0, 3, 200)
+    compiled = compile_net(find(rule, {}), Net(6, (5,), 3), Calibration(x, y), RULES[name], (3,))
+    return encode(compiled.module)
+
+
+def sealed(body: bytes | bytearray) -> bytes:
+    """``body`` with the CRC that makes it look whole."""
+    return bytes(body) + struct.pack("<I", zlib.crc32(body))
+
+
+@pytest.fixture(scope="session")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """verify_main.c with the whole core, under sanitizers."""
+    core = [*sorted((FIRMWARE / "core").glob("*.c")), FIRMWARE / "gen/el_kernels_all.c"]
+    out = tmp_path_factory.mktemp("verify") / "verify"
+    return compile_host(out, [FIRMWARE / "tests/verify_main.c", *core], *SANITIZERS)
+
+
+def run(runner: Path, plans: Sequence[bytes]) -> list[int]:
+    """The code that each plan was refused with; 0 where it was accepted and stayed within its memory."""
+    batch = runner.with_suffix(".batch")
+    batch.write_bytes(b"".join(struct.pack("<I", len(plan)) + plan for plan in plans))
+    done = subprocess.run([runner, batch], capture_output=True, text=True, timeout=SECONDS, check=False)
+    codes = list(map(int, done.stdout.split()))
+    if done.returncode:
+        body, culprit = golden_of(plans), plans[len(codes)]
+        changed = [
+            (i, a, b) for i, (a, b) in enumerate(zip(body, culprit, strict=False)) if a != b and i < len(body) - 4
+        ]
+        pytest.fail(f"plan {len(codes)}, changed (offset, from, to): {changed}\n{done.stderr[:3000]}", pytrace=False)
+    assert len(codes) == len(plans)
+    assert max(codes) <= 0, f"plan {codes.index(max(codes))} wrote beyond its memory"
+    return codes
+
+
+def golden_of(plans: Sequence[bytes]) -> bytes:
+    return plans[0]
+
+
+def bit_flips(plan: bytes) -> Iterator[bytes]:
+    for bit in range(8 * (len(plan) - 4)):
+        body = bytearray(plan[:-4])
+        body[bit // 8] ^= 1 << bit % 8
+        yield sealed(body)
+
+
+def sections(plan: bytes) -> Iterator[tuple[str, int]]:
+    """(record, offset) of everything in a plan."""
+    header = dict(zip((name for name, _ in F.HEADER), F.STRUCTS["header"].unpack_from(plan), strict=True))
+    at = F.STRUCTS["header"].size + 4 * header["n_drops"]
+    yield "header", 0
+    counts = {"slot": header["n_slots"], "tensor": header["n_tensors"], "init": header["n_inits"]}
+    for record, count in (*counts.items(), ("op", header["n_infer"] + header["n_learn"])):
+        for _ in range(count):
+            yield record, at
+            at += F.STRUCTS[record].size
+
+
+def field_mutants(plan: bytes) -> Iterator[bytes]:
+    """Each field of each record at its most unlikely values."""
+    for record, start in sections(plan):
+        for field, letter in F.RECORDS[record]:
+            size = struct.calcsize(letter)
+            at, top = start + F.offsets(record)[field], 1 << 8 * size
+            for value in (0, 1, 2, 3, top // 2 - 1, top // 2, top - 1):
+                body = bytearray(plan[:-4])
+                body[at : at + size] = value.to_bytes(size, "little")
+                yield sealed(body)
+
+
+def havoc(plan: bytes, n: int) -> Iterator[bytes]:
+    """Some fields at once, small values preferred: what no single change can reach."""
+    draw = random.Random(SEED)
+    places = [
+        (start + F.offsets(record)[field], struct.calcsize(letter))
+        for record, start in sections(plan)
+        for field, letter in F.RECORDS[record]
+        if record != "header" or field in ("dtype", "classes", "input", "label", "guess", "output", "flags")
+    ]
+    for _ in range(n):
+        body = bytearray(plan[:-4])
+        for at, size in draw.sample(places, draw.randint(2, 4)):
+            value = draw.choice((draw.randrange(20), draw.randrange(1 << 8 * size)))
+            body[at : at + size] = value.to_bytes(size, "little")
+        yield sealed(body)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_truncation_is_refused(name: str) -> None:
+    plan = golden(name)
+    assert verify_plan(plan) == 0
+    assert all(verify_plan(plan[:n]) < 0 for n in range(len(plan)))
+    assert all(verify_plan(sealed(plan[: n - 4])) < 0 for n in range(4, len(plan)))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_flipped_bit_breaks_the_crc(name: str) -> None:
+    plan = golden(name)
+    flipped = (
+        bytes((*plan[: bit // 8], plan[bit // 8] ^ 1 << bit % 8, *plan[bit // 8 + 1 :])) for bit in range(8 * len(plan))
+    )
+    assert all(verify_plan(bytes(damaged)) < 0 for damaged in flipped)
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(
+    "mutants", [bit_flips, field_mutants, lambda plan: havoc(plan, HAVOC)], ids=["bits", "fields", "havoc"]
+)
+def test_what_is_accepted_stays_within_its_memory(name: str, mutants: object, runner: Path) -> None:
+    assert callable(mutants)
+    codes = run(runner, [golden(name), *mutants(golden(name))])
+    assert codes[0] == 0
+    assert CRC not in codes
+    assert len(set(codes)) > 4
