@@ -54,7 +54,7 @@ class Verbs(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-app = typer.Typer(cls=Verbs, help=_HELP, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+app = typer.Typer(cls=Verbs, help=_HELP, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def _version(wanted: bool) -> None:
@@ -73,7 +73,7 @@ def edgelearn(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code (docs/cli.md)."""
-    args = list(sys.argv[1:] if argv is None else argv)
+    args = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
         return int(typer.main.get_command(app)(args, prog_name="edgelearn", standalone_mode=False) or 0)
     except BrokenPipeError:

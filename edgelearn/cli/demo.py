@@ -58,7 +58,7 @@ def _human(data: dict[str, Any]) -> RenderableType:
     rate = f"rate 2^{round(math.log2(data['backprop']['rate']))}"
     twin = f"float, on this computer, {rate},\nbest of {len(data['backprop']['rates'])} rates on a validation split"
     rows = [
-        ("test accuracy", output.percent(data["accuracy"]), f"of {n} digits never seen; one seed of many"),
+        ("test accuracy", output.percent(data["accuracy"]), f"of {n} unseen digits; one seed of many"),
         ("backpropagation twin", output.percent(data["backprop_accuracy"]), twin),
         ("before training", output.percent(data["accuracy_before"]), "chance is 10 %"),
         *cost_rows(data),

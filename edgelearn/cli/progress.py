@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgelearn.session import Progress
 
+EVERY_S = 0.1  # people and pipes need no more, and showing costs the board time
 Advance = Callable[[int, int, str], None]  # (done, of, remark)
 
 
@@ -38,4 +40,18 @@ def training(title: str, quiet: bool = False) -> Iterator[Callable[[Progress], N
             right = "" if at.accuracy is None else f"{100 * at.accuracy:.1f} % "
             advance(at.step, at.steps, f"{right}{at.samples_per_s:,.0f}/s")
 
-        yield show
+        yield now_and_then(show)
+
+
+def now_and_then(show: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """``show``, but not for every sample: ten times a second, and at the end."""
+    shown = 0.0
+
+    def filtered(at: Progress) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown >= EVERY_S or at.step == at.steps:
+            shown = now
+            show(at)
+
+    return filtered

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from edgelearn.session import Progress
 
 app = typer.Typer(rich_markup_mode=None)
-STREAM_S = 0.1  # between two lines of --stream
 Stream = Annotated[bool, typer.Option("--stream", help="Print JSON lines: progress, and the result last.")]
 
 
@@ -51,7 +48,7 @@ def train(
     if not quiet:
         output.console().print(output.text(headline(job)))
     with Session(board, port) as session, progress.training("learning", quiet) as show:
-        result = session.train(job, on_progress=_lines() if stream else show)
+        result = session.train(job, on_progress=progress.now_and_then(_line) if stream else show)
     output.report("train", result.data, quiet, outcome)
 
 
@@ -74,18 +71,8 @@ def headline(job: Job) -> str:
     )
 
 
-def _lines() -> Callable[[Progress], None]:
-    """Prints progress as JSON lines, not more often than people and pipes can follow."""
-    printed = 0.0
-
-    def show(at: Progress) -> None:
-        nonlocal printed
-        now = time.monotonic()
-        if now - printed >= STREAM_S or at.step == at.steps:
-            printed = now
-            output.emit("train.progress", asdict(at))
-
-    return show
+def _line(at: Progress) -> None:
+    output.emit("train.progress", asdict(at))
 
 
 def outcome(data: dict[str, Any]) -> RenderableType:

@@ -212,7 +212,7 @@ class Client:
 
     def stats(self) -> Stats:
         """Memory used and counters."""
-        return Stats(**_numbers(self._command("stats", every=SLOW_S)))
+        return Stats(**_numbers(self._command("stats")))
 
     def save(self) -> int:
         """Writes the state to the board's own non-volatile memory; returns its step."""

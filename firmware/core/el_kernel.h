@@ -42,7 +42,7 @@ uint32_t el_mix(uint32_t v);
 static inline int32_t el_shift(int32_t q, int16_t shift) {
   if (shift > 0) {
     if (shift > 31) return 0;
-    uint32_t m = (uint32_t)(q < 0 ? -q : q);
+    uint32_t m = q < 0 ? 0u - (uint32_t)q : (uint32_t)q;
     m = (m + ((uint32_t)1 << (shift - 1))) >> shift;
     return q < 0 ? -(int32_t)m : (int32_t)m;
   }

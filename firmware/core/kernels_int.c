@@ -35,9 +35,10 @@ static void narrow_rows(el_narrow *out, const int32_t *z, uint32_t row, uint32_t
 /* What narrow_rows does for int8 after relu and a shift to the right: the inner layers of every net. */
 static void narrow_relu(el_narrow *out, const int32_t *z, uint32_t row, uint32_t n) {
   int8_t *y = (int8_t *)out->p + row;
-  int32_t half = (int32_t)1 << (out->shift - 1), maximum = out->maximum;
+  uint32_t half = (uint32_t)1 << (out->shift - 1);
+  int32_t maximum = out->maximum;
   for (; n--; z++, y++) {
-    int32_t q = *z <= 0 ? 0 : (int32_t)((uint32_t)(*z + half) >> out->shift);
+    int32_t q = *z <= 0 ? 0 : (int32_t)(((uint32_t)*z + half) >> out->shift);
     if (q > maximum) {
       if (q > 127) {
         out->saturated++;
@@ -87,12 +88,12 @@ static void transposed(el_run *run, const el_arg *W, const el_arg *d, const int8
   uint8_t nothing = all_zero(dp, d->cols);
   el_narrow out = el_narrow_begin(y, (int16_t)(W->e + d->e));
   for (uint16_t col = 0; col < W->cols; col++) {
-    int32_t z = 0;
+    uint32_t z = 0; /* wraps where 517 rows or more, all at their limits, would not fit */
     if (!nothing && (!mask || mask[col] > 0)) {
       const int8_t *w = (const int8_t *)W->p + col;
-      for (uint16_t row = 0; row < W->rows; row++, w += W->cols) z += (int32_t)*w * dp[row];
+      for (uint16_t row = 0; row < W->rows; row++, w += W->cols) z += (uint32_t)((int32_t)*w * dp[row]);
     }
-    el_narrow_put(&out, col, z);
+    el_narrow_put(&out, col, (int32_t)z);
   }
   el_narrow_end(run, y, out.saturated, out.maximum);
 }
@@ -192,7 +193,7 @@ void el_k_gate(el_run *run, const el_arg *a) {
   uint8_t open = 0;
   for (uint16_t i = 0; i < v->cols && !open; i++) {
     int32_t q = el_load_q(v, i);
-    open = q >= threshold || -q >= threshold;
+    open = q >= threshold || q <= -threshold;
   }
   for (uint16_t i = 0; i < v->cols; i++) el_store(a[1].p, a[1].dtype, i, open ? el_load_q(v, i) : 0);
 }

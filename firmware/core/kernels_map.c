@@ -13,7 +13,7 @@ static void map1(el_run *run, const el_arg *v, const el_arg *y, int16_t e, el_ma
 }
 
 static int32_t relu(int32_t u, int32_t v) { return (void)v, u > 0 ? u : 0; }
-static int32_t magnitude(int32_t u, int32_t v) { return (void)v, u < 0 ? -u : u; }
+static int32_t magnitude(int32_t u, int32_t v) { return (void)v, u < -EL_I32_MAX ? EL_I32_MAX : u < 0 ? -u : u; }
 static int32_t sign(int32_t u, int32_t v) { return (void)v, u > 0 ? 128 : u < 0 ? -128 : 0; }
 static int32_t positive(int32_t u, int32_t v) { return (void)v, u > 0 ? 128 : 0; }
 
@@ -41,9 +41,9 @@ void el_k_mul(el_run *run, const el_arg *a) {
 }
 
 void el_k_scale(el_run *run, const el_arg *a) {
-  int32_t mantissa = (int32_t)el_get32(run->op + EL_OP_IMM);
+  uint32_t mantissa = el_get32(run->op + EL_OP_IMM); /* of 8 bits; a damaged plan's may wrap */
   el_narrow out = el_narrow_begin(&a[1], (int16_t)(a[0].e + (int8_t)run->op[EL_OP_K]));
-  for (uint16_t i = 0; i < a[1].cols; i++) el_narrow_put(&out, i, el_load_q(&a[0], i) * mantissa);
+  for (uint16_t i = 0; i < a[1].cols; i++) el_narrow_put(&out, i, (int32_t)((uint32_t)el_load_q(&a[0], i) * mantissa));
   el_narrow_end(run, &a[1], out.saturated, out.maximum);
 }
 

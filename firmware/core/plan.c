@@ -1,8 +1,12 @@
-/* Is this a plan? Every byte that the runtime will rely on is checked here, once, before anything is used. */
+/* Is this a plan? Every byte that the runtime will rely on is checked here, once, before anything is used.
+ *
+ * What passes stays within state and arena, divides by nothing that can be zero, overflows no int32 and ends. Whether it means anything
+ * is not asked: tensors may overlap, for that is what the arena is for. firmware/tests/verify_main.c tries to disprove it. */
 #include "el_kernel.h"
 #include "el_link.h"
 
 #define EL_BOARD_BYTES 16 /* of el_hal.board */
+#define INPUT_LIMIT 0xFFFFu /* bytes: offsets in a sample are u16 on the link */
 
 typedef struct el_signature {
   uint8_t code, args;
@@ -63,9 +67,14 @@ static int find_sections(const uint8_t *plan, uint32_t n, el_sections *s) {
       take(&at, &left, s->ops_count, EL_OP_BYTES, &s->ops))
     return EL_ERR_SIZE;
   if (left != el_get32(plan + EL_HEADER_TLV_BYTES)) return EL_ERR_SIZE;
-  if (s->dtype != EL_PLAN_INT8 && s->dtype != EL_PLAN_F32) return EL_ERR_OPERAND;
-  if (s->n_slots == 0) return EL_ERR_SLOT;
   return EL_OK;
+}
+
+/* Floats have no exponents: slot 0, the constant, is their only one, and their state has no room for more. */
+static int check_numbers(const el_sections *s) {
+  if (s->dtype != EL_PLAN_INT8 && s->dtype != EL_PLAN_F32) return EL_ERR_OPERAND;
+  if (s->n_slots == 0 || (s->dtype == EL_PLAN_F32 && s->n_slots != 1)) return EL_ERR_SLOT;
+  return el_get16(s->plan + EL_HEADER_CLASSES) ? EL_OK : EL_ERR_LABEL;
 }
 
 static int check_tlvs(const uint8_t *plan, uint32_t n) {
@@ -90,11 +99,17 @@ static int check_regions(const el_sections *s) {
 
 static const uint8_t *tensor(const el_sections *s, uint8_t index) { return s->tensors + (uint32_t)index * EL_TENSOR_BYTES; }
 
+/* A plan is all float or all integer, but for labels, so that each kernel finds the exponents or immediates it expects. */
+static int dtype_belongs(const el_sections *s, uint8_t dtype) {
+  if (s->dtype == EL_PLAN_F32) return dtype == EL_DTYPE_F32 || dtype == EL_DTYPE_I32;
+  return dtype <= EL_DTYPE_I32;
+}
+
 static int check_tensor(const el_sections *s, const uint8_t *t) {
   static EL_ROM uint8_t width[4] = {1, 2, 4, 4};
   uint8_t dtype = t[EL_TENSOR_DTYPE], region = t[EL_TENSOR_REGION];
   uint32_t rows = el_get16(t + EL_TENSOR_ROWS), cols = el_get16(t + EL_TENSOR_COLS), off = el_get32(t + EL_TENSOR_OFF);
-  if (dtype > EL_DTYPE_F32 || region > EL_REGION_STATE || rows == 0 || cols == 0) return EL_ERR_OPERAND;
+  if (!dtype_belongs(s, dtype) || region > EL_REGION_STATE || rows == 0 || cols == 0) return EL_ERR_OPERAND;
   uint32_t room = region == EL_REGION_STATE ? s->meta : s->arena_bytes;
   if (off % 4 || off > room || cols > (room - off) / width[dtype] / rows) return EL_ERR_SIZE;
   if (t[EL_TENSOR_SLOT0] >= s->n_slots || t[EL_TENSOR_SLOT1] >= s->n_slots) return EL_ERR_SLOT;
@@ -165,12 +180,19 @@ static int check_op(const el_sections *s, const uint8_t *op) {
   return EL_OK;
 }
 
+/* A sample is staged where the arena starts. */
+static int check_input(const uint8_t *t) {
+  uint32_t bytes = (uint32_t)el_get16(t + EL_TENSOR_COLS) * (t[EL_TENSOR_DTYPE] == EL_DTYPE_I8 ? 1 : 4);
+  if (el_get32(t + EL_TENSOR_OFF) != 0) return EL_ERR_OPERAND;
+  return bytes <= INPUT_LIMIT ? EL_OK : EL_ERR_SIZE;
+}
+
 static int check_port(const el_sections *s, uint8_t field, uint8_t dtype) {
   uint8_t index = s->plan[field];
   if (index >= s->n_tensors) return EL_ERR_OPERAND;
   const uint8_t *t = tensor(s, index);
   if (t[EL_TENSOR_REGION] != EL_REGION_ARENA || t[EL_TENSOR_DTYPE] != dtype || el_get16(t + EL_TENSOR_ROWS) != 1) return EL_ERR_OPERAND;
-  if (field == EL_HEADER_INPUT) return el_get32(t + EL_TENSOR_OFF) == 0 ? EL_OK : EL_ERR_OPERAND;
+  if (field == EL_HEADER_INPUT) return check_input(t);
   return el_get16(t + EL_TENSOR_COLS) == 1 ? EL_OK : EL_ERR_OPERAND;
 }
 
@@ -197,6 +219,7 @@ int el_verify(const uint8_t *plan, uint32_t n, const char *board) {
   int code = check_header(plan, n, board);
   if (!code) code = find_sections(plan, n, &s);
   if (!code) code = check_tlvs(plan, n);
+  if (!code) code = check_numbers(&s);
   if (!code) code = check_regions(&s);
   if (!code) code = check_records(&s);
   return code ? code : check_ports(&s);

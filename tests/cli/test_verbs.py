@@ -35,6 +35,10 @@ def test_nothing_heavy_is_imported_before_it_is_needed(line: str) -> None:
     assert heavy.isdisjoint(done.stdout.partition("LOADED")[2].split())
 
 
+def test_without_a_verb_there_is_help(cli: Cli) -> None:
+    assert cli() == cli("--help")
+
+
 def test_version(cli: Cli) -> None:
     assert cli("--version").out.startswith("edgelearn ")
 
@@ -102,7 +106,7 @@ def test_demo_compares_with_backpropagation(cli: Cli) -> None:
 def test_show_prints_each_stage_so_that_it_reads_back(cli: Cli) -> None:
     data = cli("show", "digits", "--board", "microbit", "--stage", "all", "--json").json
     stages = data["stages"]
-    assert list(stages)[0] == "trace"
+    assert next(iter(stages)) == "trace"
     assert list(stages)[-1] == "memory"
     for text in stages.values():
         assert parse(text).name == "digits"

@@ -174,8 +174,11 @@ def sim(tmp_path: Path) -> Path:
 def _gone(pid: int, within: float = 5.0) -> bool:
     give_up = time.monotonic() + within
     while time.monotonic() < give_up:
-        state = Path(f"/proc/{pid}/stat")
-        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:  # no such process any more
+            return True
+        if state == "Z":
             return True
         time.sleep(0.01)
     return False

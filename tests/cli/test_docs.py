@@ -1,0 +1,163 @@
+"""The documents say what is so: their examples run, and their tables are those of the code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edgelearn as el
+from edgelearn import boards, errors, recipe
+from edgelearn.cli import VERBS, main
+from edgelearn.lang import L
+from edgelearn_export.plan import format as F
+from tests.cli.documents import ROOT, blocks, run_shell, write_files
+
+TYPES = {"B": "u8", "b": "i8", "H": "u16", "I": "u32", "i": "i32"}
+
+
+def _text(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def _section(document: str, title: str) -> str:
+    """From a heading that begins with ``title`` to the next one."""
+    match = re.search(rf"^(#+) {re.escape(title)}\b.*?(?=^#|\Z)", _text(document), re.MULTILINE | re.DOTALL)
+    assert match is not None, f"{document} has no section '{title}'"
+    return match[0]
+
+
+# --- rules.md -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_rule(tmp_path: Path) -> Path:
+    """A folder with the files of docs/rules.md."""
+    write_files("docs/rules.md", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("dtype", ["int8", "f32"])
+def test_the_rule_of_the_guide_learns(own_rule: Path, dtype: str) -> None:
+    with el.connect("sim") as board:
+        result = board.train(own_rule / "my_digits.toml", dtype=dtype)
+    assert result.data["rule"].endswith("my_rule.py:MyRule")
+    assert result.accuracy > 0.85
+
+
+def test_the_guide_can_be_typed(own_rule: Path) -> None:
+    for block in blocks("docs/rules.md", "sh"):
+        done = run_shell(block.text, own_rule)
+        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+
+
+def test_the_guide_names_every_word() -> None:
+    words = {word for word in dir(type(L)) if not word.startswith("_")}
+    assert set(re.findall(r"`L\.(\w+)\(", _section("docs/rules.md", "What a rule may say"))) == words
+
+
+# --- python.md ------------------------------------------------------------------------------------------------------
+
+
+def test_python_page_runs() -> None:
+    scope: dict[str, Any] = {}
+    for block in blocks("docs/python.md", "python"):
+        exec(compile(block.text, str(block), "exec"), scope)
+
+
+# --- plan.md --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("record", F.RECORDS)
+def test_records_of_the_plan(record: str) -> None:
+    title = "Operation" if record == "op" else record.capitalize()
+    section = _section("docs/plan.md", title)
+    shown = re.findall(r"^\| (\d+) \| `(\w+)` \| (\w+) \|", section, re.MULTILINE)
+    at = F.offsets(record)
+    assert shown == [(str(at[name]), name, TYPES[letter]) for name, letter in F.RECORDS[record]]
+    assert f"({F.STRUCTS[record].size} bytes)" in section
+
+
+def test_codes_of_the_plan() -> None:
+    header = (ROOT / "firmware/include/edgelearn.h").read_text(encoding="utf-8")
+    codes = [(code, name) for name, code in re.findall(r"\b(EL_(?:OK|ERR_\w+)) = (-?\d+)", header)]
+    assert re.findall(r"^\| (-?\d+) \| `(\w+)` \|", _section("docs/plan.md", "Codes"), re.MULTILINE) == codes
+
+
+# --- cli.md ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_verb_has_a_section() -> None:
+    verbs = _text("docs/cli.md").split("\n## Verbs\n")[1]
+    assert re.findall(r"^### (\w+)$", verbs, re.MULTILINE) == list(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_flag_is_named(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    flags = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", capsys.readouterr().out))
+    flags -= {"--help", "--json", "--install-completion", "--show-completion"}
+    known = _section("docs/cli.md", verb) + _section("docs/cli.md", "Words that come back")
+    assert not {flag for flag in flags if flag not in known}
+
+
+def test_exit_codes() -> None:
+    classes = [errors.EdgeLearnError, *errors.EdgeLearnError.__subclasses__()]
+    wanted = {(str(c.exit_code), c.kind) for c in classes if c.__module__ == errors.__name__}
+    shown = re.findall(r"^\| (\d+) \| `([\w-]+)` \|", _section("docs/cli.md", "Exit codes"), re.MULTILINE)
+    assert set(shown) == wanted
+
+
+SAMPLES = {
+    "boards": ["boards"],
+    "demo": ["demo", "--steps", "100"],
+    "show": ["show", "digits"],
+    "train": ["train", "digits-tiny", "--steps", "100"],
+    "runs": ["runs"],
+    "doctor": ["doctor"],
+    "bench": ["bench", "--list"],
+}
+
+
+@pytest.mark.parametrize("verb", SAMPLES)
+def test_every_json_key_is_named(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SAMPLES[verb], "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told.pop("schema") == f"edgelearn.{verb}/1"
+    section = _section("docs/cli.md", verb) + (_section("docs/cli.md", "train") if verb == "demo" else "")
+    assert not [key for key in _keys(told) if f"`{key}`" not in section]
+
+
+def _keys(told: dict[str, Any]) -> set[str]:
+    """Keys of the object and of the objects in its lists."""
+    rows = [row for value in told.values() if isinstance(value, list) for row in value if isinstance(row, dict)]
+    return set(told) | {key for row in rows for key in row}
+
+
+# --- all ------------------------------------------------------------------------------------------------------------
+
+
+def test_recipe_of_the_page_is_one() -> None:
+    (block,) = blocks("docs/cli.md", "toml")
+    assert recipe.parse(block.text, ROOT / "example.toml").train.epochs == 15
+
+
+def test_boards_page_lists_every_board() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \|.*\| ([\w ]+) \|$", _text("docs/boards.md").split("\n## ")[0], re.MULTILINE)
+    assert [name for name, _ in rows] == list(boards.ids())
+
+
+@pytest.mark.parametrize("name", ["digits", "digits-tiny"])
+def test_memory_figures_of_the_boards_page(name: str) -> None:
+    job = el.compile(name, "microbit")
+    target = job.board.target
+    sizes = [job.state_bytes, job.arena_bytes, len(job.plan)]
+    wanted = [
+        f"`{name}`",
+        str(job.compiled.net),
+        *(f"{n:,}" for n in (*sizes, sum(sizes) + target.stack + target.link)),
+    ]
+    assert f"| {' | '.join(wanted)} |" in _section("docs/boards.md", "Memory")
