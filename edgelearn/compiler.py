@@ -13,7 +13,7 @@ from edgelearn.boards import Board
 from edgelearn.errors import ConfigError
 from edgelearn.ir.core import Module, State
 from edgelearn.ir.types import Exp, Type
-from edgelearn.lang.trace import Block, Tensor, Trace, rule_error
+from edgelearn.lang.trace import Block, Tensor, Trace, rule_error, user_code
 from edgelearn.nets import BlockSpec, dense_blocks
 from edgelearn.passes import budget
 from edgelearn.passes.pipeline import Stages, lower
@@ -67,9 +67,10 @@ def trace_module(rule: Rule, net: Net, name: str) -> Module:
         ConfigError: the rule does something that cannot be traced; its own line is shown.
     """
     specs = dense_blocks(net.inputs, net.layers, net.classes)
-    states = [_block_state(rule, spec) for spec in specs]
+    with user_code():
+        states = [_block_state(rule, spec) for spec in specs]
+        entries = (_trace_learn(rule, net, specs, states), _trace_infer(rule, net, specs, states))
     flat = tuple(s for state in states for s in state.values())
-    entries = (_trace_learn(rule, net, specs, states), _trace_infer(rule, net, specs, states))
     return Module(name, (("classes", net.classes),), flat, entries)
 
 

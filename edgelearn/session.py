@@ -22,6 +22,7 @@ from edgelearn.link.discover import open_port
 from edgelearn.link.messages import NO_LABEL
 from edgelearn.paths import native
 from edgelearn.recipe import Recipe
+from edgelearn.rules import source_text
 from edgelearn.runs import Checkpoint, Run, RunStore
 
 CHECKPOINTS = 20  # about so many in a run
@@ -276,16 +277,15 @@ def restore_job(run: Run, board: Board | None = None, **overrides: Any) -> Job:
         ConfigError: the rule's file has changed. MismatchError: this edgelearn makes another plan of the recipe.
     """
     recipe = recipes.parse(run.recipe, Path(f"{run.id}.toml"))
-    job = prepare(recipe, board or run.board)
-    if job.rule.text() != run.rule_text:
+    if source_text(recipe.rule.name) != run.rule_text:  # before anything of that file is run
         raise ConfigError(
             f"The rule {run.rule} has changed since run {run.id}.", "Put the old file back, or train anew."
         )
+    job = prepare(recipe, board or run.board)
     if job.board.id == run.board and job.plan != run.plan:
-        was = run.versions.get("edgelearn", "?")
         raise MismatchError(
-            f"edgelearn {__version__} compiles run {run.id} to another plan than edgelearn {was} did.",
-            f"Install edgelearn {was}, or train anew.",
+            f"Run {run.id}, made by edgelearn {run.versions.get('edgelearn', '?')}, does not compile to its plan any more.",
+            "Go on with the edgelearn and the data that it was made with, or train anew.",
         )
     if overrides:
         other = prepare(recipe, board or run.board, **overrides)

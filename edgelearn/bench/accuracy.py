@@ -36,7 +36,9 @@ class Case:
 
 
 CASES = {
-    "mnist-100-50-int8": Case("mnist", None, None, 0.9736, "NITRO-D, arXiv:2407.11698: integer-only, weights of 32 bits"),
+    "mnist-100-50-int8": Case(
+        "mnist", None, None, 0.9736, "NITRO-D, arXiv:2407.11698: integer-only, weights of 32 bits"
+    ),
     "mnist-100-50-int8-1pass": Case("mnist", 1, 2**-5),
     "digits-32-32-int8": Case("digits"),
     "digits-16-int8": Case("digits-tiny"),

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import linecache
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from edgelearn.errors import ConfigError
+from edgelearn.errors import ConfigError, EdgeLearnError
 from edgelearn.ir.core import Attr, Entry, Init, Loc, Op, State
 from edgelearn.ir.ops import result_shape
 from edgelearn.ir.types import Exp, Type
@@ -19,14 +22,18 @@ from edgelearn.ir.types import Exp, Type
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
+def _is_rule(file: Path) -> bool:
+    """Is this a user's file, or a rule of ours, and none of the machinery or of the interpreter's own?"""
+    return file.parent.name == "rules" if _PACKAGE in file.parents else "contextlib" not in file.name
+
+
 def user_loc() -> Loc:
     """File and line of the innermost caller that is a rule, not the machinery."""
     frame: FrameType | None = sys._getframe(1)
     loc = Loc("?", 0)
     while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if _PACKAGE not in path.parents or path.parent.name == "rules":
-            return Loc(str(path), frame.f_lineno)
+        if _is_rule(Path(frame.f_code.co_filename)):
+            return Loc(frame.f_code.co_filename, frame.f_lineno)
         frame = frame.f_back
     return loc
 
@@ -36,6 +43,23 @@ def rule_error(message: str, hint: str, loc: Loc | None = None) -> NoReturn:
     loc = loc or user_loc()
     source = linecache.getline(loc.file, loc.line).strip()
     raise ConfigError(f"{loc.file}:{loc.line}: {message}\n    {source}\n    {'^' * len(source)}", hint)
+
+
+@contextmanager
+def user_code() -> Iterator[None]:
+    """Whatever a rule raises in here becomes a ConfigError that shows the rule's own line."""
+    try:
+        yield
+    except EdgeLearnError:
+        raise
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_rule(Path(f.filename))]
+        if not frames:
+            raise
+        where = Loc(frames[-1].filename, frames[-1].lineno or 0)
+        rule_error(
+            f"{type(error).__name__}: {error}", "Correct this line; docs/rules.md shows what a rule may say.", where
+        )
 
 
 class Trace:

@@ -389,7 +389,7 @@ def _read_hello(reply: Message) -> Hello:
         raise VersionError(
             f"The board speaks version {hello.proto >> 8}.{hello.proto & 0xFF} of the link with frames of"
             f" {hello.max_frame} bytes; this edgelearn speaks {PROTOCOL >> 8}.x with at least {MIN_FRAME}.",
-            "Write the firmware of this edgelearn to the board: edgelearn flash",
+            "Write this edgelearn's firmware image to the board; docs/boards.md says how.",
         )
     return hello
 

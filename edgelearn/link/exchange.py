@@ -93,7 +93,8 @@ class Exchange:
             self.pace.arrived(time.monotonic() - sent)
         if reply.name not in (_REPLIES.get(name), "status"):
             raise VersionError(
-                f"The board answers '{name}' with '{reply.name}'.", "Write the current firmware: edgelearn flash"
+                f"The board answers '{name}' with '{reply.name}'.",
+                "Write the current firmware image to it; docs/boards.md says how.",
             )
         return reply
 

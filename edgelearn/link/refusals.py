@@ -7,7 +7,7 @@ from edgelearn.errors import ConfigError, DoesNotFitError, EdgeLearnError, LinkL
 OK = 0
 ERR_LABEL, ERR_PHASE, ERR_STEP, ERR_UNKNOWN = -11, -12, -13, -16
 
-_UPDATE = "Write the current firmware to the board: edgelearn flash"
+_UPDATE = "Write the current firmware image to the board; docs/boards.md says how."
 _EXPORT = "Export the plan again for this board."
 
 _TABLE: dict[int, tuple[type[EdgeLearnError], str, str]] = {
@@ -47,5 +47,5 @@ def silence(name: str, seconds: float) -> LinkLostError:
     """The error to raise when nothing has moved for so long."""
     return LinkLostError(
         f"The board at {name} has not answered for {seconds:.0f} s.",
-        "Check cable and power, and that edgelearn's firmware is on it (edgelearn flash); then run the command again.",
+        "Check cable and power, and that edgelearn's firmware is on it (docs/boards.md); then run the command again.",
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgelearn.errors import ConfigError
+from edgelearn.errors import ConfigError, EdgeLearnError
 
 BUILT_IN = {"mono-forward": "edgelearn.rules.mono_forward", "backprop": "edgelearn.rules.baseline"}
 _KNOWN: dict[str, type] = {}
@@ -76,11 +76,24 @@ def _built_in(name: str) -> type:
     return _KNOWN[name]
 
 
-def _user_class(name: str, base: Path | None) -> tuple[type, Path]:
-    file, _, cls_name = name.rpartition(":")
-    path = (base or Path.cwd()) / file
+def source_text(name: str, base: Path | None = None) -> str:
+    """The text of the file that rule ``name`` comes from, read and not run; empty for built-in rules.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    return _user_file(name, base).read_text(encoding="utf-8") if ":" in name else ""
+
+
+def _user_file(name: str, base: Path | None) -> Path:
+    path = (base or Path.cwd()) / name.rpartition(":")[0]
     if not path.is_file():
         raise ConfigError(f"There is no rule file {path}.", "Give the path relative to the recipe, as 'file.py:Class'.")
+    return path
+
+
+def _user_class(name: str, base: Path | None) -> tuple[type, Path]:
+    path, cls_name = _user_file(name, base), name.rpartition(":")[2]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     module_name = f"edgelearn_user_rule_{digest}"
     spec = importlib.util.spec_from_file_location(module_name, path)
@@ -89,8 +102,11 @@ def _user_class(name: str, base: Path | None) -> tuple[type, Path]:
     sys.modules[module_name] = module  # dataclasses look their module up by name
     try:
         spec.loader.exec_module(module)
-    except (SyntaxError, ImportError, NameError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", "Fix the file; it is ordinary Python.") from error
+    except EdgeLearnError:
+        raise
+    except Exception as error:
+        problem = f"{path} cannot be read: {type(error).__name__}: {error}"
+        raise ConfigError(problem, "Fix the file; it is ordinary Python.") from error
     cls = getattr(module, cls_name, None)
     if not hasattr(cls, "rule_name"):
         raise ConfigError(f"{path} has no rule {cls_name}.", f"Put @edgelearn.rule('name') above class {cls_name}.")

@@ -18,9 +18,9 @@ static float rate(const el_run *run) {
   return v;
 }
 
-/* e^x for x <= 0: 2^n times a polynomial for 2^f, relative error below 3e-7. */
+/* e^x for x <= 0, and 0 for what is not: 2^n times a polynomial for 2^f, relative error below 3e-7. */
 static float exp_below(float x) {
-  if (x < -87.0f) return 0.0f;
+  if (!(x >= -87.0f && x <= 0.0f)) return 0.0f; /* NaN too: it must not reach a cast */
   float t = x * 1.44269504f;
   int16_t n = (int16_t)t;
   if ((float)n > t) n--;

@@ -83,7 +83,7 @@ int el_bind(el_t *el, const el_hal *hal, const uint8_t *plan, uint32_t n, uint8_
   el->plan = plan;
   el->plan_hash = el_plan_hash(plan);
   code = lay_out(el, pool, pool_bytes);
-  if (!code) memset(el->pool, PAINT, painted(el));
+  if (!code) memset(el->pool, PAINT, (size_t)painted(el));
   return code;
 }
 
@@ -136,16 +136,18 @@ static void init_tensor(el_t *el, const uint8_t *init, uint32_t seed) {
 }
 
 void el_init_state(el_t *el, uint32_t seed) {
-  memset(el->state, 0, el->state_bytes);
+  memset(el->state, 0, (size_t)el->state_bytes);
   el_put32(meta(el) + 4, seed);
   for (uint8_t i = 0; is_int(el) && i < el->plan[EL_HEADER_N_SLOTS]; i++) exps(el)[i] = (int8_t)slots(el)[(uint32_t)i * EL_SLOT_BYTES + EL_SLOT_START];
   for (uint8_t i = 0; i < el->plan[EL_HEADER_N_INITS]; i++) init_tensor(el, inits(el) + (uint32_t)i * EL_INIT_BYTES, seed);
 }
 
+/* At most 2^31 - 1; in three shifts, because a size_t may have 16 bits. */
+static uint32_t capped(size_t n) { return n >> 15 >> 15 >> 1 ? 0x7FFFFFFF : (uint32_t)n; }
+
 int el_open(el_t *el, const el_hal *hal, const void *plan, size_t plan_bytes, void *pool, size_t pool_bytes, uint32_t seed) {
-  if (!el || !plan || !pool || plan_bytes > 0x7FFFFFFF) return EL_ERR_ARG;
-  if (pool_bytes > 0x7FFFFFFF) pool_bytes = 0x7FFFFFFF;
-  int code = el_bind(el, hal, plan, (uint32_t)plan_bytes, pool, (uint32_t)pool_bytes);
+  if (!el || !plan || !pool) return EL_ERR_ARG;
+  int code = el_bind(el, hal, plan, capped(plan_bytes), pool, capped(pool_bytes));
   if (code) {
     el->plan = NULL;
     return code;
@@ -231,12 +233,12 @@ int el_learn_staged(el_t *el, uint16_t label, uint16_t *out_guess) {
 
 int el_infer(el_t *el, const void *sample, uint16_t *out_label) {
   if (!el || !sample || !out_label || !el->plan) return EL_ERR_ARG;
-  memcpy(el_input(el), sample, el_input_bytes(el));
+  memcpy(el_input(el), sample, (size_t)el_input_bytes(el));
   return el_infer_staged(el, out_label);
 }
 
 int el_learn(el_t *el, const void *sample, uint16_t label, uint16_t *out_guess) {
   if (!el || !sample || !el->plan) return EL_ERR_ARG;
-  memcpy(el_input(el), sample, el_input_bytes(el));
+  memcpy(el_input(el), sample, (size_t)el_input_bytes(el));
   return el_learn_staged(el, label, out_guess);
 }

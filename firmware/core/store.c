@@ -62,7 +62,7 @@ static int program(const el_t *el, uint32_t at) {
   uint32_t whole = el->state_bytes & ~(uint32_t)3, rest = el->state_bytes - whole;
   uint8_t last[4] = {0xFF, 0xFF, 0xFF, 0xFF};
   if (el->hal->nv_prog(el->hal->ctx, at, el->state, whole)) return EL_ERR_NV;
-  memcpy(last, el->state + whole, rest);
+  memcpy(last, el->state + whole, (size_t)rest);
   return rest && el->hal->nv_prog(el->hal->ctx, at + whole, last, 4) ? EL_ERR_NV : EL_OK;
 }
 

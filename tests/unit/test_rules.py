@@ -129,6 +129,8 @@ def test_a_user_s_file_is_a_rule_like_any_other(tmp_path: Path) -> None:
         ("e = e / a", "division by a traced tensor", "Divide by a number"),
         ("float(e)", "no value yet", "plain numbers"),
         ("z = e @ a", "needs a weight", "s.W @ x"),
+        ("z = undefined + 1", "NameError", "docs/rules.md"),
+        ("z = [1][2]", "IndexError", "docs/rules.md"),
     ],
 )
 def test_mistakes_show_the_user_s_own_line(tmp_path: Path, line: str, said: str, hint: str) -> None:

@@ -1,4 +1,5 @@
-/* gestures: made by edgelearn from rule mono-forward, int8; state 886 bytes, arena 124 bytes; plan 0x286721f0. */
+/* gestures: made by edgelearn from rule mono-forward, int8; state 886 bytes, arena 124 bytes;
+ * plan 0x286721f0. */
 #include "el_kernel.h"
 
 const uint32_t el_app_plan_bytes = 476;

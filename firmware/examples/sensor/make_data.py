@@ -72,6 +72,8 @@ def update(name: str, new: bytes, stale: bool, checking: bool) -> bool:
     """Writes a file that is stale, unless only checking; returns whether it still is."""
     if stale and not checking:
         (HERE / name).write_bytes(new)
+    if stale:
+        sys.stderr.write(f"{name} is stale: run python {__file__}\n" if checking else f"wrote {name}\n")
     return stale and checking
 
 
