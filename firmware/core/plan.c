@@ -1,7 +1,7 @@
 /* Is this a plan? Every byte that the runtime will rely on is checked here, once, before anything is used.
  *
- * What passes stays within state and arena, divides by nothing that can be zero, overflows no int32 and ends. Whether it means anything
- * is not asked: tensors may overlap, for that is what the arena is for. firmware/tests/verify_main.c tries to disprove it. */
+ * What passes stays within state and arena, and ends. Whether it means anything is not asked: tensors may overlap, for that is what the
+ * arena is for, and numbers may wrap. firmware/tests/verify_main.c tries to disprove it. */
 #include "el_kernel.h"
 #include "el_link.h"
 
