@@ -17,6 +17,7 @@ from edgelearn import recipe as recipes
 from edgelearn.boards import Board
 from edgelearn.errors import ConfigError, Interrupted, LinkLostError, MismatchError
 from edgelearn.job import Job, prepare
+from edgelearn.link.children import QemuTransport
 from edgelearn.link.client import BoardRestarted, Client
 from edgelearn.link.discover import open_port
 from edgelearn.link.messages import NO_LABEL
@@ -83,7 +84,9 @@ class Session:
 
     def __init__(self, board: Board | str = boards.DEFAULT, port: str | None = None) -> None:
         self.board = board if isinstance(board, Board) else boards.load(board)
-        self.client = Client(open_port(self.board, port, lambda: images.build(self.board).path, _sim()))
+        transport = open_port(self.board, port, lambda: images.build(self.board).path, _sim())
+        self.emulated = isinstance(transport, QemuTransport)
+        self.client = Client(transport)
         try:
             self.client.connect(self.board.id)
         except BaseException:
@@ -219,11 +222,13 @@ class Session:
         stats = self.client.stats()
         planned = job.state_bytes + job.arena_bytes
         result: dict[str, Any] = {
-            "run": run, "board": self.board.id, "rule": job.rule.name, "dtype": job.compiled.dtype, "steps": job.steps,
+            "run": run, "board": self.board.id, "emulated": self.emulated, "rule": job.rule.name,
+            "dtype": job.compiled.dtype, "steps": job.steps,
             "seed": job.recipe.train.seed, "net": str(job.compiled.net), "accuracy": evaluation.accuracy,
             "state_sha256": state.decode(job.module, raw).sha256(job.module),
             "ram": {
                 "state": stats.state, "arena": stats.arena, "stack": stats.stack, "stack_size": stats.stack_size,
+                "stack_bound": images.build(self.board).stack_bound if self.emulated else None,
                 "link": stats.link, "plan": stats.plan, "planned": planned, "measured": stats.state + stats.arena,
             },
             "samples_per_s": learnt / max(seconds, 1e-9), "board_us_per_sample": stats.busy_us / max(stats.samples, 1),

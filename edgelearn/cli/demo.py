@@ -68,8 +68,12 @@ def _human(data: dict[str, Any]) -> RenderableType:
 
 def _next(run: str) -> list[RenderableType]:
     lines = (
-        ("edgelearn show digits --board microbit", "its memory, 16 KB of RAM"),
-        ("edgelearn train digits --board microbit --port qemu", "train on it"),
-        (f"edgelearn eval {run}", "where it is wrong"),
+        ("show digits --board microbit", "its memory, 16 KB of RAM"),
+        ("train digits --board microbit --port qemu", "train on it"),
+        (f"eval {run}", "where it is wrong"),
     )
-    return [output.text("What to type next:"), *(output.text(f"  {c:<51}  {why}", "dim") for c, why in lines)]
+    me = output.program()
+    return [
+        output.text("What to type next:"),
+        *(output.text(f"  {me} {verb:<41}  {why}", "dim") for verb, why in lines),
+    ]

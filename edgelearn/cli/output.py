@@ -95,6 +95,18 @@ def facts(rows: Iterable[tuple[str, str, str]], title: str = "") -> Table:
     return made
 
 
+def program() -> str:
+    """What to type for ``edgelearn``: its path where it is not found by name, as after `make demo`."""
+    import os
+    import shutil
+
+    me = sys.argv[0]
+    found = shutil.which("edgelearn")
+    if os.path.basename(me) != "edgelearn" or (found and os.path.exists(me) and os.path.samefile(found, me)):
+        return "edgelearn"
+    return os.path.relpath(me)
+
+
 def percent(fraction: float | None) -> str:
     """``97.0 %``; ``-`` where nothing was measured."""
     return "-" if fraction is None else f"{100 * fraction:.1f} %"

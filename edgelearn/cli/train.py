@@ -78,7 +78,7 @@ def _line(at: Progress) -> None:
 def outcome(data: dict[str, Any]) -> RenderableType:
     """The table after a finished run."""
     rows = [("test accuracy", output.percent(data["accuracy"]), ""), *cost_rows(data)]
-    next_step = output.text(f"Next: edgelearn eval {data['run']}", "dim")
+    next_step = output.text(f"Next: {output.program()} eval {data['run']}", "dim")
     return output.group(output.facts(rows), *(output.text(f"note: {n}", "yellow") for n in data["notes"]), next_step)
 
 
@@ -88,15 +88,26 @@ def cost_rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
     same = "as planned" if ram["measured"] == ram["planned"] else "NOT as planned"
     return [
         ("over the link", f"{data['samples_per_s']:,.0f}/s", "samples learnt"),
-        ("on the board", f"{data['board_us_per_sample']:,.1f} us", "a sample"),
+        ("on the board", f"{data['board_us_per_sample']:,.1f} us", _whose_time(data)),
         ("RAM planned", output.size(ram["planned"]), f"state {ram['state']:,} + arena {ram['arena']:,}"),
         ("RAM measured", output.size(ram["measured"]), f"found by scanning, {same}"),
-        ("stack measured", output.size(ram["stack"]), f"of {ram['stack_size']:,}"),
+        ("stack measured", output.size(ram["stack"]), _stack_room(ram)),
         ("plan, link", output.size(ram["plan"] + ram["link"]), f"in RAM too: {ram['plan']:,} + {ram['link']:,}"),
         ("on the wire", output.size(link["bytes_tx"]), f"sent; {link['bytes_rx']:,} B back; {_again(link['retries'])}"),
         ("run", "", f"{data['run']}, state {data['state_sha256'][:8]}"),
     ]  # fmt: skip
 
 
+def _whose_time(data: dict[str, Any]) -> str:
+    if data["emulated"]:
+        return "a sample, of the emulator's clock:\nno figure for hardware"
+    return "a sample" + (", on this computer" if data["board"] == "sim" else "")
+
+
+def _stack_room(ram: dict[str, int | None]) -> str:
+    bound = f"; it cannot exceed {ram['stack_bound']:,}" if ram["stack_bound"] else ""
+    return f"of {ram['stack_size']:,}{bound}"
+
+
 def _again(retries: int) -> str:
-    return f"{retries:,} retries" if retries else "no retries"
+    return f"{retries:,} retries" if retries > 1 else "one retry" if retries else "no retries"
