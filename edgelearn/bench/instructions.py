@@ -51,6 +51,7 @@ class Row:
     code: int  # text and data, the plan included, less those of a program with the same samples that does nothing
     accuracy: float
     train_epoch1: int
+    train_mean: int  # over all passes
     stack: int
 
 
@@ -143,6 +144,7 @@ class Bench:
             code=qemu.code_bytes(self.board, elf) - self._empty_bytes(elf),
             accuracy=counts["hits"] / counts["tests"],
             train_epoch1=counts["train_epoch1"],
+            train_mean=counts["train_mean"],
             stack=counts["stack"],
         )
 

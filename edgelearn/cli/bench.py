@@ -138,8 +138,9 @@ def _markdown(data: dict[str, Any]) -> str:
 def _human(data: dict[str, Any]) -> RenderableType:
     columns = _columns(data)
     rows: Sequence[Sequence[str]] = [[_cell(key, row[key]) for key in columns] for row in data["rows"]]
-    right = [key for key in columns if key not in ("name", "reason")]
-    return output.table(columns, rows, right=right, wrap=("name", "reason"), title=data["case"])
+    headings = [key.removeprefix("train_") for key in columns]  # of instructions: "epoch1" and "mean" stand beside "train"
+    right = [key for key in headings if key not in ("name", "reason")]
+    return output.table(headings, rows, right=right, wrap=("name", "reason"), title=data["case"])
 
 
 _FRACTIONS = ("mean", "std", "accuracy", "published")

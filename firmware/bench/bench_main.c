@@ -53,14 +53,15 @@ int main(void) {
   if (refused) return -refused;
 
   const uint32_t first = train_epoch();
-  uint32_t last = first;
-  for (uint32_t epoch = 1; epoch < BENCH_EPOCHS; epoch++) last = train_epoch();
+  uint32_t last = first, sum = first;
+  for (uint32_t epoch = 1; epoch < BENCH_EPOCHS; epoch++) sum += last = train_epoch();
   uint32_t hits;
   const uint32_t infer = test(&hits);
   const uint32_t stack = board_stack_used();
 
   print_field("{\"", "train_epoch1", first);
   print_field(",\"", "train", last);
+  print_field(",\"", "train_mean", sum / BENCH_EPOCHS);
   print_field(",\"", "infer", infer);
   print_field(",\"", "hits", hits);
   print_field(",\"", "tests", BENCH_TEST);

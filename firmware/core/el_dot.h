@@ -49,9 +49,11 @@ static inline int el_zero4(const int8_t *p) { return !(p[0] | p[1] | p[2] | p[3]
 /* One weight: w - floor((k x + r) / 2^16), saturated, if x is not zero; r are the top 16 bits of `weyl`. */
 static inline void el_update(int8_t *w, int32_t x, int32_t k, uint32_t weyl) {
   if (!x) return;
-  int32_t q = *w - ((k * x + (int32_t)(weyl >> 16)) >> 16);
-  if ((uint32_t)(q + 127) > 254) q = q < 0 ? -127 : 127;
-  *w = (int8_t)q;
+  int32_t change = (k * x + (int32_t)(weyl >> 16)) >> 16;
+  if (!change) return; /* most often: an update is a fraction of a unit, and rounds to one now and then */
+  int32_t q = *w - change;
+  if ((uint32_t)(q + 127) <= 254) *w = (int8_t)q;
+  else *w = q < 0 ? -127 : 127;
 }
 
 /* A row of weights, by the inputs x[0..n), with `weyl` starting at r and going on by EL_RNG_COLUMN. */

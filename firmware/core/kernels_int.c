@@ -134,8 +134,9 @@ void el_k_vec_update(el_run *run, const el_arg *a) {
   int16_t shift = update_shift(run, b, d->e, 0);
   uint32_t r = update_dither(run);
   int32_t limit = b->dtype == EL_DTYPE_I8 ? 127 : 32767;
+  uint8_t wide = d->dtype == EL_DTYPE_I16;
   for (uint16_t i = 0; i < b->cols; i++, r += EL_RNG_ROW) {
-    int32_t k = el_load_q(d, i);
+    int32_t k = wide ? ((const int16_t *)d->p)[i] : ((const int8_t *)d->p)[i];
     if (!k || !(k = multiplier(run, k, shift))) continue;
     int32_t q = el_load_q(b, i) - ((k + (int32_t)(r >> 16)) >> 16);
     el_store(b->p, b->dtype, i, q > limit ? limit : q < -limit ? -limit : q);

@@ -169,6 +169,7 @@ static int check_op(const el_sections *s, const uint8_t *op) {
   const el_signature *sig = signature(op[EL_OP_KERNEL]);
   uint32_t dims[2] = {0, 0};
   if (sig == NULL || el_kernel_table[op[EL_OP_KERNEL]] == NULL) return EL_ERR_KERNEL;
+  if (op[EL_OP_FLAGS] >> EL_OP_ARGS_SHIFT != sig->args) return EL_ERR_OPERAND;
   for (uint8_t i = 0; i < 4; i++) {
     uint8_t index = op[EL_OP_A0 + i];
     if (index >= s->n_tensors) return EL_ERR_OPERAND;

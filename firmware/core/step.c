@@ -205,7 +205,8 @@ static void run_ops(el_t *el, const uint8_t *op, uint16_t count, uint8_t countin
   const uint8_t *table = tensors(el);
   for (; count--; run.op += EL_OP_BYTES) {
     el_arg a[4];
-    for (uint8_t i = 0; i < 4; i++) read_tensor(el, table + (uint32_t)run.op[EL_OP_A0 + i] * EL_TENSOR_BYTES, run.exps, &a[i]);
+    for (uint8_t i = 0, n = run.op[EL_OP_FLAGS] >> EL_OP_ARGS_SHIFT; i < n; i++)
+      read_tensor(el, table + (uint32_t)run.op[EL_OP_A0 + i] * EL_TENSOR_BYTES, run.exps, &a[i]);
     el_kernel_table[run.op[EL_OP_KERNEL]](&run, a);
   }
 }

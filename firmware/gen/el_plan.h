@@ -91,6 +91,7 @@
 #define EL_FLAG_GUESS 1
 #define EL_OP_RELU 1
 #define EL_OP_NEGATIVE 2
+#define EL_OP_ARGS_SHIFT 4
 #define EL_EXP_LIMIT 40
 #define EL_LOG2E_Q10 1477
 #define EL_RNG_HALVE 0x80

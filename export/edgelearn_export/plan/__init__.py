@@ -142,6 +142,7 @@ class _Encoder:
         args = [self.index[key] for key in keys]
         self._check(name, op, [self.types[a] for a in args])
         flags = (F.OP_RELU if op.attr("relu", 0) else 0) | (F.OP_NEGATIVE if op.attr("sign", 1) == -1 else 0)
+        flags |= len(args) << F.OP_ARGS_SHIFT
         k, imm = self._numbers(op)
         return F.STRUCTS["op"].pack(F.KERNEL_CODES[name], flags, k, int(op.number("id", 0)), *(args + [0] * 4)[:4], imm)
 

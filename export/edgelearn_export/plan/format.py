@@ -40,6 +40,7 @@ SLOT_KINDS = {"constant": 0, "weight": 1, "moving": 2, "computed": 3}
 INIT_KINDS = {"zeros": 0, "normal": 1}
 FLAG_GUESS = 1  # learn says what it would have answered
 OP_RELU, OP_NEGATIVE = 1, 2
+OP_ARGS_SHIFT = 4  # the upper four bits of an op's flags count its operands
 
 # Kernels: what each reads and writes. An argument is dtypes:shape:access. Dtypes are letters, b=i8 h=i16 w=i32 f=f32. Shape is m (rows r,
 # cols c), r or c (a vector of that length) or 1 (one element). Access is r (arena, read), o (arena, written), s (state, read),
