@@ -11,7 +11,7 @@ from statistics import median
 
 COMMANDS = {
     "edgelearn --help": (("-m", "edgelearn.cli", "--help"), 0.150),
-    "import edgelearn": (("-c", "import edgelearn"), 0.050),
+    "import edgelearn": (("-c", "import edgelearn"), 0.10),
     "python alone": (("-c", "pass"), None),
 }
 
