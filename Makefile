@@ -22,7 +22,11 @@ demo: $(VENV)/.installed ## Watch a network learn on a simulated board (under 2 
 	@$(BIN)/edgelearn demo
 
 test: $(VENV)/.dev tools ## Every test, with emulators where they can be had
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/codespell
 	$(BIN)/python firmware/gen/generate.py --check
+	$(BIN)/lint-imports --no-cache > $(VENV)/layers.txt || { cat $(VENV)/layers.txt; exit 1; }
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 check: $(VENV)/.dev ## Before every commit: format, lint, types, layers, generated files, fast tests (under 90 s)
@@ -40,10 +44,11 @@ tools: ## Emulators and cross compilers through apt, where that is possible
 images: $(VENV)/.installed tools ## Build the firmware image of every board
 	$(BIN)/python -m edgelearn.images
 
-bench: $(VENV)/.dev ## The figures of docs/benchmarks.md (about an hour; EDGELEARN_DATA names the folder with MNIST)
+bench: $(VENV)/.dev ## The figures of docs/benchmarks.md (about 10 minutes; EDGELEARN_DATA names the folder with MNIST)
 	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 64-32-10
 	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 64-32-32-10
 	$(BIN)/edgelearn bench memory
+	$(BIN)/edgelearn bench accuracy --case digits-16-int8 --seeds 5
 	$(BIN)/edgelearn bench accuracy --case digits-32-32-int8 --seeds 5
 	$(BIN)/edgelearn bench accuracy --case mnist-100-50-int8-1pass --seeds 5
 	$(BIN)/edgelearn bench accuracy --case mnist-100-50-int8 --seeds 5

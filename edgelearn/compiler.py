@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgelearn.boards import Board
 from edgelearn.errors import ConfigError
-from edgelearn.ir.core import Module, State
+from edgelearn.ir.core import Loc, Module, State
 from edgelearn.ir.types import Exp, Type
-from edgelearn.lang.trace import Block, Tensor, Trace, rule_error, user_code
+from edgelearn.lang.trace import Block, Tensor, Trace, user_code
+from edgelearn.lang.trace import rule_error as raise_rule_error
 from edgelearn.nets import BlockSpec, dense_blocks
-from edgelearn.passes import budget
 from edgelearn.passes.pipeline import Stages, lower
 from edgelearn.passes.quantize import Calibration, check_rates, input_exponent, quantize_input
 from edgelearn.rules import Rule
@@ -93,9 +93,8 @@ def _trace_learn(rule: Rule, net: Net, specs: Sequence[BlockSpec], states: Seque
     for spec, s in zip(specs, blocks, strict=True):
         x = rule.instance.step(s, x, y)
         if not isinstance(x, Tensor) or x.shape != (spec.out,):
-            rule_error(
-                f"step returned {x!r}", f"It must return what the next block sees: a tensor of {spec.out} numbers."
-            )
+            problem = f"step returned {_described(x)}"
+            _rule_error(rule, "step", problem, f"It must return what the next block sees: {spec.out} numbers.")
     return trace.entry(None)
 
 
@@ -105,8 +104,20 @@ def _trace_infer(rule: Rule, net: Net, specs: Sequence[BlockSpec], states: Seque
     blocks = [Block(trace, spec.sizes(), state) for spec, state in zip(specs, states, strict=True)]
     scores = rule.instance.predict(blocks, x)
     if not isinstance(scores, Tensor) or scores.shape != (net.classes,):
-        rule_error("predict did not return class scores", f"It must return a tensor of {net.classes} scores.")
+        _rule_error(
+            rule, "predict", f"predict returned {_described(scores)}", f"It must return {net.classes} class scores."
+        )
     return trace.entry(trace.emit("argmax", scores))
+
+
+def _described(value: object) -> str:
+    return f"a tensor of shape {value.shape}" if isinstance(value, Tensor) else repr(value)
+
+
+def _rule_error(rule: Rule, method: str, message: str, hint: str) -> NoReturn:
+    """What is wrong with a method as a whole is shown at its first line."""
+    code = getattr(type(rule.instance), method).__code__
+    raise_rule_error(message, hint, Loc(code.co_filename, code.co_firstlineno))
 
 
 def compile_net(
@@ -125,19 +136,18 @@ def compile_net(
         drops: steps at which the learning rate halves.
 
     Raises:
-        ConfigError: the rule or the net cannot be lowered. DoesNotFitError: the board has too little memory.
+        ConfigError: the rule or the net cannot be lowered, or ``board`` has no such numbers.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"There is no dtype {dtype!r}.", f"Choose one of {', '.join(DTYPES)}.")
     if board is not None and dtype not in board.dtypes:
         raise ConfigError(
-            f"Board {board.id} does not compute in {dtype}.", f"It has {', '.join(board.dtypes)}: set dtype in [train]."
+            f"Board {board.id} does not compute in {dtype}; it has {', '.join(board.dtypes)}.",
+            f'Give --dtype {board.dtypes[0]}, or set dtype = "{board.dtypes[0]}" under [train].',
         )
     traced = trace_module(rule, net, name).with_attrs(drops=" ".join(map(str, drops)), rule=rule.name)
     stages = lower(traced, dtype, calibration)
     module = stages[-1][1]
-    if board is not None:
-        budget.check(module, board.target)
     notes = tuple(check_rates(module)) if dtype == "int8" else ()
     return Compiled(module, net, stages, notes)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,8 @@ from edgelearn.passes.quantize import Calibration
 from edgelearn.recipe import Recipe
 from edgelearn.rules import Rule, find
 
+SLOWEST_MAC_S = 2e-6  # 32 cycles of a 16 MHz Cortex-M0: twice what its kernels take
+
 
 class Backend(Protocol):
     """What an entry point of the group ``edgelearn.backends`` gives."""
@@ -37,9 +40,9 @@ class Backend(Protocol):
     def export(self, module: Module, board: str) -> bytes: ...
 
 
-def backends() -> dict[str, type[Backend]]:
-    """Installed backends by name."""
-    return {entry.name: entry.load() for entry in entry_points(group="edgelearn.backends")}
+def backends() -> dict[str, EntryPoint]:
+    """Installed backends by name, not loaded yet."""
+    return {entry.name: entry for entry in entry_points(group="edgelearn.backends")}
 
 
 def backend(name: str) -> Backend:
@@ -52,7 +55,7 @@ def backend(name: str) -> Backend:
     if name not in found:
         have = ", ".join(sorted(found)) or "none"
         raise MissingToolError(f"There is no backend '{name}' (installed: {have}).", "Install edgelearn: pip install .")
-    return found[name]()
+    return found[name].load()()
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,21 @@ class Job:
     compiled: Compiled
     plan: bytes
     steps: int  # samples to learn in all
+
+    @property
+    def rule_name(self) -> str:
+        """What the rule calls itself."""
+        return str(self.rule.instance.rule_name)
+
+    @property
+    def rule_source(self) -> str | None:
+        """``/absolute/file.py:Class`` of a user's rule, None for one that comes with the package."""
+        return None if self.rule.source is None else self.rule.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the compiler did otherwise than it was told, and what is odd about the data."""
+        return (*self.compiled.notes, *self.data.notes())
 
     @property
     def module(self) -> Module:
@@ -88,6 +106,18 @@ class Job:
     def x_test(self) -> NDArray[Any]:
         """Test samples as the device reads them, (N, inputs)."""
         return self.compiled.encode(self.data.x_test)
+
+    @cached_property
+    def data_sha256(self) -> str:
+        """Of the training samples and labels: a run is only resumed on the same."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.data.x_train).tobytes())
+        digest.update(np.ascontiguousarray(self.data.y_train).tobytes())
+        return digest.hexdigest()
+
+    @property
+    def worst_step_s(self) -> float:
+        """The longest that any board may take to learn a sample, in seconds."""
+        return self.macs("learn") * SLOWEST_MAC_S
 
     def order(self, first: int, last: int) -> NDArray[np.int64]:
         """Indices of the training samples that steps ``first`` to ``last - 1`` learn: each epoch in an order of its own."""

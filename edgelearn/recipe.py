@@ -16,6 +16,8 @@ LAYER_KINDS = ("conv", "depthwise", "pool", "recurrent")
 DROPS = (0.5, 0.7, 0.8, 0.9, 0.95)
 MAX_CLASSES = 0xFFFF  # labels are u16 on the wire, and 0xFFFF means none
 _TABLES = ("model", "rule", "data", "train")
+_DATA_FILES = (".npz", ".csv")
+_DROPS_FLAG = "Write rising fractions, as in --drops 0.5,0.7, or --drops none."
 
 Parameter = bool | int | float | str
 
@@ -109,7 +111,7 @@ class Recipe:
         train = replace(self.train, **{key: value for key, value in given.items() if value is not None})
         if wrong := train.wrong():
             key, problem, hint = wrong
-            raise UsageError(f"--{key}: {problem}", hint)
+            raise UsageError(f"--{key}: {problem}", _DROPS_FLAG if key == "drops" else hint)
         return replace(self, train=train, data=self.data if data is None else self._other_data(data))
 
     def _other_data(self, given: str) -> DataSpec:
@@ -142,9 +144,14 @@ def load(name_or_path: str | Path) -> Recipe:
         ConfigError: no such recipe, or something in it is wrong; names file, line and key.
     """
     path = SHIPPED / f"{name_or_path}.toml" if str(name_or_path) in shipped() else Path(name_or_path)
+    if path.is_dir():
+        raise ConfigError(f"'{path}' is a folder; a recipe is a TOML file.", "Name the file in it.")
     if not path.is_file():
         hint = tomlfile.nearest(str(name_or_path), shipped(), f"Give a file, or one of: {', '.join(shipped())}.")
         raise ConfigError(f"There is no recipe '{name_or_path}'.", hint)
+    if path.suffix in _DATA_FILES:
+        hint = f'Write a recipe that has name = "{path.name}" under [data]; docs/cli.md shows one.'
+        raise ConfigError(f"'{path}' is data; a recipe is a TOML file.", hint)
     return _recipe(tomlfile.read(path))
 
 
@@ -224,7 +231,7 @@ def _data_name(name: str, folder: Path) -> str:
 
 
 def _is_path(name: str) -> bool:
-    return "/" in name or "\\" in name or name.startswith((".", "~")) or name.endswith((".npz", ".csv"))
+    return "/" in name or "\\" in name or name.startswith((".", "~")) or name.endswith(_DATA_FILES)
 
 
 def _anchored(name: str, folder: Path) -> str:

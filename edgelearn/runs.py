@@ -6,6 +6,7 @@ killed process loses at most the metrics that it had not flushed, never the file
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -23,13 +24,13 @@ from typing import cast
 
 from edgelearn.errors import ConfigError, EdgeLearnError, StorageFullError, UsageError, VersionError
 
-FORMAT = 1
 KEEP = 3  # newest checkpoints of a run that stay
 BATCH = 512  # metrics that wait for one transaction,
 FLUSH_S = 1.0  # but no longer than this
 STATUSES = ("running", "finished", "interrupted", "failed")
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without l, o, 0, 1: ids are read aloud and typed
-_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_NO_RIGHT = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _SCHEMA = """
 CREATE TABLE runs (id TEXT PRIMARY KEY, created TEXT, recipe TEXT, rule TEXT, rule_text TEXT, rule_hash TEXT,
@@ -37,6 +38,8 @@ CREATE TABLE runs (id TEXT PRIMARY KEY, created TEXT, recipe TEXT, rule TEXT, ru
 CREATE TABLE metrics (run TEXT, name TEXT, step INTEGER, value REAL, PRIMARY KEY (run, name, step)) WITHOUT ROWID;
 CREATE TABLE checkpoints (run TEXT, step INTEGER, boot_id INTEGER, crc INTEGER, state BLOB, PRIMARY KEY (run, step));
 """
+_UPDATES = (_SCHEMA, "ALTER TABLE runs ADD COLUMN port TEXT")  # from each format to the next: old stores open
+FORMAT = len(_UPDATES)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Run:
     versions: dict[str, str]
     status: str  # one of STATUSES; "running" also after a crash
     result: dict[str, object] | None
+    port: str | None = None  # the way to the board, where it will be the same tomorrow
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ class RunStore:
         seed: int,
         plan: bytes,
         versions: Mapping[str, str],
+        port: str | None = None,
     ) -> str:
         """Records a new run, status "running"; returns its id, which sorts by time (UTC)."""
         now = datetime.now(UTC)
@@ -130,9 +135,14 @@ class RunStore:
         with self._transaction(len(plan) + len(recipe) + len(rule_text)):
             run = self._unused_id(now)
             row = (run, created, recipe, rule, rule_text, text_hash(rule_text), board, dtype, seed, plan)
-            row += (json.dumps(dict(versions)), "running", None)
-            self._db.execute("INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", row)
+            row += (json.dumps(dict(versions)), "running", None, port)
+            self._db.execute("INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row)
         return run
+
+    def reached_by(self, run: str, port: str | None) -> None:
+        """Records another way to the run's board."""
+        with self._transaction():
+            self._db.execute("UPDATE runs SET port = ? WHERE id = ?", (port, run))
 
     def log(self, run: str, step: int, name: str, value: float) -> None:
         """Records a metric; a replayed step replaces its value. Written in batches: see ``flush``."""
@@ -218,8 +228,8 @@ class RunStore:
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > FORMAT:
                 raise VersionError(f"{self.path} was written by a newer edgelearn.", "Update: pip install -U edgelearn")
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
+            if version < FORMAT:
+                for statement in ";".join(_UPDATES[version:]).split(";"):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {FORMAT}")
 
@@ -236,14 +246,15 @@ class RunStore:
     def _run(self, row: tuple[object, ...]) -> Run:
         """One row of ``runs``; what is in the file may be anything, so its types are checked."""
         try:
-            *head, seed, plan, versions, status, result = row
+            *head, seed, plan, versions, status, result, port = row
             run, created, recipe, rule, rule_text, rule_hash, board, dtype = (_text(value) for value in head)
             if not isinstance(seed, int) or not isinstance(plan, bytes):
                 raise ValueError("seed or plan of another type")
             outcome = None if result is None else _object(_text(result))
             known = {key: str(value) for key, value in _object(_text(versions)).items()}
             names = (run, created, recipe, rule, rule_text, rule_hash, board, dtype)
-            return Run(*names, seed, plan, known, _text(status), outcome)
+            way = None if port is None else _text(port)
+            return Run(*names, seed, plan, known, _text(status), outcome, way)
         except (ValueError, RecursionError) as error:
             raise self._damage(error) from error
 
@@ -272,18 +283,19 @@ class RunStore:
             raise  # a bug of ours: a closed store, a wrong statement
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits say more than we need
-            if code in _NO_ROOM:
-                raise self._no_room(error, needed) from error
+            if code in _NO_ROOM | _NO_RIGHT:
+                raise self._unwritable(error, needed, code in _NO_ROOM) from error
             if code in _BUSY:
                 hint = "Wait for the other edgelearn to finish, or set EDGELEARN_RUNS."
                 raise ConfigError(f"Another process is writing {self.path}.", hint) from error
             raise self._damage(error) from error
         except OSError as error:
-            raise self._no_room(error, needed) from error
+            raise self._unwritable(error, needed, error.errno in (errno.ENOSPC, errno.EDQUOT)) from error
 
-    def _no_room(self, error: Exception, needed: int) -> StorageFullError:
+    def _unwritable(self, error: Exception, needed: int, full: bool) -> StorageFullError:
         what = f"Cannot write {needed} bytes to {self.path}" if needed else f"Cannot open {self.path}"
-        return StorageFullError(f"{what}: {error}.", "Free some space, or set EDGELEARN_RUNS to a writable file.")
+        remedy = "Set EDGELEARN_RUNS to a file in a folder that you may write."
+        return StorageFullError(f"{what}: {error}.", f"Free some space, or: {remedy}" if full else remedy)
 
     def _damage(self, error: Exception) -> ConfigError:
         hint = "Move the file away, or set EDGELEARN_RUNS to another."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +16,13 @@ from numpy.typing import NDArray
 from edgelearn import __version__, boards, images, state
 from edgelearn import recipe as recipes
 from edgelearn.boards import Board
-from edgelearn.errors import ConfigError, Interrupted, LinkLostError, MismatchError
+from edgelearn.errors import ConfigError, EdgeLearnError, Interrupted, LinkLostError, MismatchError, UsageError
 from edgelearn.job import Job, prepare
 from edgelearn.link.children import QemuTransport
 from edgelearn.link.client import BoardRestarted, Client
-from edgelearn.link.discover import open_port
+from edgelearn.link.discover import lasting, open_port
 from edgelearn.link.messages import NO_LABEL
+from edgelearn.link.transport import Transport
 from edgelearn.paths import native
 from edgelearn.recipe import Recipe
 from edgelearn.rules import source_text
@@ -80,13 +82,20 @@ class Session:
 
     Args:
         board: id or Board. port: how to reach it, see ``edgelearn.link.discover.open_port``; None: the board's default.
+        wrap: puts something around the open transport, such as ``RecordingTransport`` or ``edgelearn.testing``'s ``FaultyPipe``.
     """
 
-    def __init__(self, board: Board | str = boards.DEFAULT, port: str | None = None) -> None:
+    def __init__(
+        self,
+        board: Board | str = boards.DEFAULT,
+        port: str | None = None,
+        wrap: Callable[[Transport], Transport] = lambda transport: transport,
+    ) -> None:
         self.board = board if isinstance(board, Board) else boards.load(board)
+        self.port = port
         transport = open_port(self.board, port, lambda: images.build(self.board).path, _sim())
         self.emulated = isinstance(transport, QemuTransport)
-        self.client = Client(transport)
+        self.client = Client(wrap(transport))
         try:
             self.client.connect(self.board.id)
         except BaseException:
@@ -120,44 +129,63 @@ class Session:
         job = source if isinstance(source, Job) else prepare(source, self.board, **overrides)
         with _store(store) as runs:
             run = runs.create(
-                recipe=job.recipe.as_toml(), rule=job.rule.name, rule_text=job.rule.text(), board=self.board.id,
-                dtype=job.compiled.dtype, seed=job.recipe.train.seed, plan=job.plan, versions={"edgelearn": __version__},
+                recipe=job.recipe.as_toml(), rule=job.rule_name, rule_text=job.rule.text(), board=self.board.id,
+                dtype=job.compiled.dtype, seed=job.recipe.train.seed, plan=job.plan,
+                versions={"edgelearn": __version__, "data": job.data_sha256}, port=lasting(self.port),
             )  # fmt: skip
-            self._deploy(job, None)
-            before = self._evaluate(job).accuracy if evaluate_before else None
-            return self._run(job, runs, run, on_progress, before)
+            return self._converse(job, runs, run, None, on_progress, evaluate_before)
 
     def resume(self, run_id: str, store: RunStore | None = None, on_progress: OnProgress | None = None) -> Result:
         """Goes on with an interrupted run from its newest checkpoint; ends in the state that it would have had anyway.
 
         Raises:
-            ConfigError: no such run, it is finished, or its rule's file has changed.
+            UsageError: the run is finished. ConfigError: there is none, or its rule's file has changed.
         """
         with _store(store) as runs:
-            run = runs.get(run_id)
+            run = unfinished(runs, run_id)
             job = restore_job(run)
             if run.board != self.board.id:
                 raise ConfigError(f"Run {run.id} is on board {run.board}.", f"Resume it with --board {run.board}.")
-            self._deploy(job, runs.newest_checkpoint(run.id))
-            return self._run(job, runs, run.id, on_progress, None)
+            runs.reached_by(run.id, lasting(self.port))
+            return self._converse(job, runs, run.id, runs.newest_checkpoint(run.id), on_progress)
 
-    def _run(self, job: Job, runs: RunStore, run: str, on_progress: OnProgress | None, before: float | None) -> Result:
-        counter, first = _Counter(), self.client.step
+    def _converse(
+        self,
+        job: Job,
+        runs: RunStore,
+        run: str,
+        checkpoint: Checkpoint | None,
+        on_progress: OnProgress | None,
+        evaluate_before: bool = False,
+    ) -> Result:
+        """Deploys, learns and measures; whatever ends that early is recorded in the run before it is passed on."""
         try:
+            self._deploy(job, checkpoint)
+            before = self._evaluate(job).accuracy if evaluate_before else None
+            counter, first = _Counter(), self.client.step
             self._learn(job, runs, run, counter, on_progress)
+            result = self._result(job, run, time.monotonic() - counter.started, job.steps - first, before)
         except KeyboardInterrupt:
-            step = self._keep(job, runs, run)
-            runs.finish(run, "interrupted", {"step": step})
-            raise Interrupted(
-                f"Stopped at step {step} of {job.steps}; the state is kept in run {run}.",
-                f"Go on with: edgelearn resume {run}",
-            ) from None
-        except LinkLostError as error:
-            runs.finish(run, "failed", {"error": error.message})
-            raise LinkLostError(error.message, f"{error.hint} Then go on with: edgelearn resume {run}") from error
-        result = self._result(job, run, time.monotonic() - counter.started, job.steps - first, before)
+            raise self._interrupted(job, runs, run) from None
+        except EdgeLearnError as error:
+            with suppress(EdgeLearnError):  # the run store itself may be what failed
+                runs.finish(run, "failed", {"error": error.message})
+            if isinstance(error, LinkLostError):
+                raise LinkLostError(error.message, f"{error.hint} Go on with: edgelearn resume {run}") from error
+            raise
         runs.finish(run, "finished", result)
         return Result(run, result["accuracy"], result)
+
+    def _interrupted(self, job: Job, runs: RunStore, run: str) -> Interrupted:
+        """Keeps what the board has learnt, if it can still be had; else the newest checkpoint is what there is."""
+        with suppress(EdgeLearnError, KeyboardInterrupt):
+            self._keep(job, runs, run)
+        checkpoint = runs.newest_checkpoint(run)
+        step = 0 if checkpoint is None else checkpoint.step
+        runs.finish(run, "interrupted", {"step": step})
+        return Interrupted(
+            f"Stopped; run {run} is kept up to step {step:,} of {job.steps:,}.", f"Go on with: edgelearn resume {run}"
+        )
 
     def _learn(self, job: Job, runs: RunStore, run: str, counter: _Counter, on_progress: OnProgress | None) -> None:
         every = max(MIN_CHECKPOINT_STEPS, job.steps // CHECKPOINTS)
@@ -203,16 +231,25 @@ class Session:
 
     def _deploy(self, job: Job, checkpoint: Checkpoint | None) -> None:
         """Plan and first state, or the checkpoint's, onto the board."""
+        self.client.allow(job.worst_step_s)
         self.client.send_plan(job.plan)
         self.client.init(job.recipe.train.seed)
         if checkpoint is not None:
             self.client.write_state(checkpoint.state)
 
-    def _keep(self, job: Job, runs: RunStore, run: str) -> int:
-        """Pulls the state into the run, so that going on never needs the board to have stayed powered."""
+    def _keep(self, job: Job, runs: RunStore, run: str) -> None:
+        """Pulls the state into the run, so that going on never needs the board to have stayed powered.
+
+        Raises:
+            MismatchError: what the board holds is no state of this run.
+        """
         raw = self.client.read_state(job.state_bytes)
-        runs.checkpoint(run, self.client.step, raw, self.client.hello.boot_id)
-        return self.client.step
+        found = state.decode(job.module, raw)
+        if (found.step, found.seed) != (self.client.step, job.recipe.train.seed):
+            raise MismatchError(
+                f"The board's state is of step {found.step} and seed {found.seed}, not of this run.", "Resume the run."
+            )
+        runs.checkpoint(run, found.step, raw, self.client.hello.boot_id)
 
     # --- results ------------------------------------------------------------------------------------------------------
 
@@ -222,7 +259,8 @@ class Session:
         stats = self.client.stats()
         planned = job.state_bytes + job.arena_bytes
         result: dict[str, Any] = {
-            "run": run, "board": self.board.id, "emulated": self.emulated, "rule": job.rule.name,
+            "run": run, "board": self.board.id, "emulated": self.emulated,
+            "rule": job.rule_name, "rule_source": job.rule_source,
             "dtype": job.compiled.dtype, "steps": job.steps,
             "seed": job.recipe.train.seed, "net": str(job.compiled.net), "accuracy": evaluation.accuracy,
             "state_sha256": state.decode(job.module, raw).sha256(job.module),
@@ -236,7 +274,7 @@ class Session:
                 "bytes_tx": self.client.bytes_tx, "bytes_rx": self.client.bytes_rx, "retries": self.client.retries,
                 "overruns": stats.overruns, "bad_frames": stats.bad_frames,
             },
-            "notes": list(job.compiled.notes),
+            "notes": list(job.notes),
         }  # fmt: skip
         if before is not None:
             result["accuracy_before"] = before
@@ -269,6 +307,24 @@ class Session:
         return self.client.infer([row.tobytes() for row in job.compiled.encode(x)])
 
 
+def reopen(run: Run, board: str | None = None, port: str | None = None) -> Session:
+    """The board of a run, by the way that it was trained by; ``board`` and ``port`` name others."""
+    own = board in (None, run.board)
+    return Session(board or run.board, port or (run.port if own else None))
+
+
+def unfinished(runs: RunStore, run_id: str) -> Run:
+    """The run ``run_id``, if there is something to go on with.
+
+    Raises:
+        UsageError: it is finished. ConfigError: there is none.
+    """
+    run = runs.get(run_id)
+    if run.status == "finished":
+        raise UsageError(f"Run {run.id} is finished.", f"Measure it with: edgelearn eval {run.id}")
+    return run
+
+
 def evaluate(guesses: NDArray[Any], truth: NDArray[Any], classes: int) -> Evaluation:
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (truth, np.minimum(guesses, classes - 1)), 1)
@@ -287,6 +343,10 @@ def restore_job(run: Run, board: Board | None = None, **overrides: Any) -> Job:
             f"The rule {run.rule} has changed since run {run.id}.", "Put the old file back, or train anew."
         )
     job = prepare(recipe, board or run.board)
+    if run.versions.get("data", job.data_sha256) != job.data_sha256:
+        raise ConfigError(
+            f"The training data have changed since run {run.id}.", "Put the old data back, or train anew."
+        )
     if job.board.id == run.board and job.plan != run.plan:
         raise MismatchError(
             f"Run {run.id}, made by edgelearn {run.versions.get('edgelearn', '?')}, does not compile to its plan any more.",
@@ -318,9 +378,13 @@ def _sim() -> Path:
     return native("el-sim")
 
 
-def connect(board: Board | str = boards.DEFAULT, port: str | None = None) -> Session:
-    """Opens a board: ``with edgelearn.connect("microbit", "qemu") as board: ...``."""
-    return Session(board, port)
+def connect(
+    board: Board | str = boards.DEFAULT,
+    port: str | None = None,
+    wrap: Callable[[Transport], Transport] = lambda transport: transport,
+) -> Session:
+    """Opens a board: ``with edgelearn.connect("microbit", "qemu") as board: ...``; arguments as ``Session``'s."""
+    return Session(board, port, wrap)
 
 
-__all__ = ["Evaluation", "Progress", "Result", "Session", "connect", "evaluate", "restore_job"]
+__all__ = ["Evaluation", "Progress", "Result", "Session", "connect", "evaluate", "reopen", "restore_job", "unfinished"]

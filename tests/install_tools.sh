@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs the emulators and cross compilers that the tests use, where that needs no password; else says what to type.
 set -eu
-packages="qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi"
-if command -v qemu-system-arm >/dev/null && command -v arm-none-eabi-gcc >/dev/null; then exit 0; fi
+packages="qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-avr avr-libc"
+if command -v qemu-system-arm >/dev/null && command -v arm-none-eabi-gcc >/dev/null &&
+  command -v avr-gcc >/dev/null; then exit 0; fi
 
 as_root=""
 if [ "$(id -u)" != 0 ]; then as_root="sudo -n"; fi

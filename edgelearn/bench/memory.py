@@ -15,7 +15,7 @@ from edgelearn.job import prepare
 from edgelearn.runs import RunStore
 from edgelearn.session import Session
 
-STEPS = 60  # every kernel has run, and the stack been deepest, long before
+STEPS = 1000  # long enough for every branch of the link and the kernels to have been taken at its deepest
 
 OnRow = Callable[[int, int, str], None]
 
@@ -55,8 +55,10 @@ def _row(name: str, board: Board, steps: int) -> Row:
         return _measure(title, name, board, port, steps)
     except DoesNotFitError:
         return Row(title, name, board.id, reason="does not fit")
-    except (MissingToolError, ConfigError) as error:  # no emulator, or no data set here
-        return Row(title, name, board.id, reason=error.message)
+    except MissingToolError:
+        return Row(title, name, board.id, reason="its emulator or compiler is not installed")
+    except ConfigError:
+        return Row(title, name, board.id, reason="its data set is not here")
 
 
 def _measure(title: str, name: str, board: Board, port: str, steps: int) -> Row:

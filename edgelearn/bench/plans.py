@@ -7,6 +7,7 @@ from edgelearn.boards import Board
 from edgelearn.compiler import Net, compile_net
 from edgelearn.data.datasets import Dataset
 from edgelearn.job import backend
+from edgelearn.passes import budget
 from edgelearn.passes.quantize import Calibration
 from edgelearn.rules import find
 
@@ -26,4 +27,5 @@ def compile_plans(net: str, data: Dataset, board: Board, seed: int) -> dict[str,
         rule = find("mono-forward", {"lr": RATES[dtype]})
         compiled = compile_net(rule, Net(inputs, tuple(layers), classes), calibration, dtype, (), board)
         plans[dtype] = backend("plan").export(compiled.module, board.id)
+        budget.check(compiled.module, board.target, len(plans[dtype]))
     return plans

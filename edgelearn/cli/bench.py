@@ -136,11 +136,14 @@ def _markdown(data: dict[str, Any]) -> str:
 
 
 def _human(data: dict[str, Any]) -> RenderableType:
-    columns = _columns(data)
-    rows: Sequence[Sequence[str]] = [[_cell(key, row[key]) for key in columns] for row in data["rows"]]
-    headings = [key.removeprefix("train_") for key in columns]  # of instructions: "epoch1" and "mean" stand beside "train"
-    right = [key for key in headings if key not in ("name", "reason")]
-    return output.table(headings, rows, right=right, wrap=("name", "reason"), title=data["case"])
+    measured = [row for row in data["rows"] if not row.get("reason")]
+    missing = [f"{row['name']}: {row['reason']}" for row in data["rows"] if row.get("reason")]
+    columns = [key for key in _columns(data) if key != "reason"]
+    rows: Sequence[Sequence[str]] = [[_cell(key, row[key]) for key in columns] for row in measured]
+    # Of instructions "epoch1" and "mean" stand beside "train".
+    headings = [key.removeprefix("train_") for key in columns]
+    shown = output.table(headings, rows, right=headings[1:], wrap=("name",), title=data["case"])
+    return output.group(shown, *map(output.text, missing))
 
 
 _FRACTIONS = ("mean", "std", "accuracy", "published")

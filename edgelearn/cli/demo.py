@@ -35,7 +35,7 @@ def demo(
 
     job = prepare(RECIPE, BOARD, **options.overrides(steps=steps, seed=seed))
     if not as_json:
-        output.console().print(output.text(headline(job)))
+        output.show(output.text(headline(job)))
     with RunStore() as store, Session(job.board, port) as session:
         with progress.training("learning on the board", as_json) as show:
             data = session.train(job, store, show, evaluate_before=True).data
@@ -63,17 +63,18 @@ def _human(data: dict[str, Any]) -> RenderableType:
         ("before training", output.percent(data["accuracy_before"]), "chance is 10 %"),
         *cost_rows(data),
     ]
-    return output.group(output.facts(rows), output.text(f"Kept in {data['store']}", "dim"), *_next(data["run"]))
+    kept = output.text(f"Kept in {data['store']}", "dim")
+    return output.group(output.facts(rows), *output.notes(data["notes"]), kept, *_next(data["run"]))
 
 
 def _next(run: str) -> list[RenderableType]:
     lines = (
-        ("show digits --board microbit", "its memory, 16 KB of RAM"),
+        ("show digits --board microbit", "its memory"),
         ("train digits --board microbit --port qemu", "train on it"),
-        (f"eval {run}", "where it is wrong"),
+        (f"eval {run}", "where it errs"),
     )
     me = output.program()
     return [
         output.text("What to type next:"),
-        *(output.text(f"  {me} {verb:<41}  {why}", "dim") for verb, why in lines),
+        *(output.command(f"  {me} {verb:<41}  {why}") for verb, why in lines),
     ]

@@ -142,15 +142,18 @@ def _ports(boards: tuple[Board, ...]) -> Iterator[Check]:
     from serial.tools.list_ports import comports
 
     known = {usb: board.id for board in boards for usb in board.usb}
-    ports = comports()
-    if not ports:
-        yield Check("serial ports", True, "none plugged in")
-    for port in ports:
+    found = 0
+    for port in comports():
         usb = "" if port.vid is None else f"{port.vid:04x}:{port.pid:04x}"
-        what = known.get(usb) or port.description
         may = sys.platform == "win32" or os.access(port.device, os.R_OK | os.W_OK)
+        if not usb and not may:
+            continue  # a computer's own port, which nobody has asked for
+        found += 1
+        what = known.get(usb) or (port.description if usb else "a serial port without a USB id")
         repair = "" if may else "sudo usermod -aG dialout $USER   # then log in again; or: edgelearn doctor --udev"
         yield Check(port.device, may, what if may else f"{what}: no permission", repair)
+    if not found:
+        yield Check("serial ports", True, "none plugged in")
 
 
 def _udev_rules() -> str:

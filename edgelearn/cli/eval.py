@@ -33,7 +33,7 @@ def evaluate(
 
     with RunStore() as store:
         found = store.get(run)
-        with sessions.Session(board or found.board, port) as session:
+        with sessions.reopen(found, board, port) as session:
             job = session.load_run(found, store, **options.overrides(data=data))
             guesses = np.asarray(session.infer(job, job.data.x_test[:steps]))
     result = sessions.evaluate(guesses, job.data.y_test[:steps], job.data.classes)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import typer
 
@@ -17,14 +17,23 @@ from edgelearn.errors import ConfigError, StorageFullError, UsageError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from edgelearn.ir.core import Module
     from edgelearn.job import Job
 
 app = typer.Typer(rich_markup_mode=None)
 INPUTS, LEARNT = 16, 5  # samples that --verify infers and learns
+RAN = (".plan", ".c")  # files that hold the plan that it ran
 Source = Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe's name or file, or a run's id.")]
-Formats = Annotated[str, typer.Option("--format", metavar="F,F", help="plan (bytes), plan-c (C source).")]
+Formats = Annotated[str, typer.Option("--format", metavar="F,F", help="plan (bytes), plan-c (C source and header).")]
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where to write.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Run the plan in the C core against the interpreter.")]
+
+
+@runtime_checkable
+class WritesFiles(Protocol):
+    """A backend whose artifact is several files, or holds what a run learnt."""
+
+    def files(self, module: Module, board: str, name: str, state: bytes | None = None) -> dict[str, bytes]: ...
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,8 @@ def export(
 ) -> None:
     """Write a recipe's or a run's plan to files, with a manifest."""
     given = options.overrides(dtype=dtype, epochs=epochs, steps=steps, seed=seed, data=data)
-    found = _find(source, board, given)
     backends = _backends(formats)
+    found = _find(source, board, given)
     worst = _verified(found) if verify else None
     artifacts = [a for name in backends for a in _write_format(found, name, folder, worst)]
     manifest = folder / f"{found.name}.json"
@@ -94,12 +103,18 @@ def _find_run(source: str, board: str | None, given: dict[str, Any]) -> Exported
 
 
 def _backends(formats: str) -> list[str]:
-    """Names of the formats, each known to be installed."""
-    from edgelearn.job import backend
+    """Names of the formats.
 
+    Raises:
+        UsageError: nothing installed here writes one of them.
+    """
+    from edgelearn.job import backends
+
+    known = sorted(backends())
     names = list(dict.fromkeys(name.strip() for name in formats.split(",")))
     for name in names:
-        backend(name)
+        if name not in known:
+            raise UsageError(f"There is no format '{name}'.", f"Choose of: {', '.join(known)}.")
     return names
 
 
@@ -112,27 +127,25 @@ def _verified(found: Exported) -> float:
 
 
 def _write_format(found: Exported, name: str, folder: Path, worst: float | None) -> list[dict[str, Any]]:
-    """The files of one format. ``verified`` is for what was run: the plan's bytes."""
+    """The files of one format."""
     from edgelearn.job import backend
 
-    job = found.job
+    job, made = found.job, backend(name)
     if name == "plan":
         parts = {f"{found.name}.plan": job.plan}
         if found.state is not None:
             parts[f"{found.name}.state"] = found.state
-    elif name == "plan-c":
-        text = backend(name).export(job.module, job.board.id)
-        stem = f"{_identifier(found.name)}_plan"
-        parts = {f"{stem}.c": text, f"{stem}.h": _header(job, stem).encode()}
+    elif isinstance(made, WritesFiles):
+        parts = made.files(job.module, job.board.id, found.name, found.state)
     else:
-        made = backend(name)
         parts = {found.name + made.suffix: made.export(job.module, job.board.id)}
     return [_artifact(name, job, folder / file, raw, worst) for file, raw in parts.items()]
 
 
 def _artifact(name: str, job: Job, path: Path, raw: bytes, worst: float | None) -> dict[str, Any]:
+    """Writes one file. ``verified`` is for what was run: the plan's bytes, in a file of their own or as C."""
     _write(path, raw)
-    ran = path.suffix == ".plan" and worst is not None
+    ran = path.suffix in RAN and worst is not None
     return {
         "format": "state" if path.suffix == ".state" else name,
         "entry": "all",
@@ -159,7 +172,7 @@ def _manifest(found: Exported) -> dict[str, Any]:
     job = found.job
     return {
         "schema": "edgelearn.manifest/1", "name": found.name, "versions": {"edgelearn": __version__},
-        "board": job.board.id, "rule": job.rule.name, "net": str(job.compiled.net), "dtype": job.compiled.dtype,
+        "board": job.board.id, "rule": job.rule_name, "net": str(job.compiled.net), "dtype": job.compiled.dtype,
         "seed": job.recipe.train.seed, "steps": job.steps, "plan_bytes": len(job.plan),
         "plan_hash": int.from_bytes(job.plan[-4:], "little"),
         "state_bytes": job.state_bytes, "arena_bytes": job.arena_bytes,
@@ -170,25 +183,6 @@ def _manifest(found: Exported) -> dict[str, Any]:
         "classes": job.data.classes,
         "state": [{"name": s.name[1:], "type": str(s.type), "bytes": s.type.nbytes} for s in job.module.state],
     }  # fmt: skip
-
-
-def _identifier(name: str) -> str:
-    """``name`` as the compiler and make take it."""
-    return "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
-
-
-def _header(job: Job, stem: str) -> str:
-    """Declares what the C source defines, and the sizes that an application must provide."""
-    guard = f"{stem.upper()}_H"
-    values = {
-        "STATE_BYTES": job.state_bytes, "ARENA_BYTES": job.arena_bytes, "INPUTS": job.compiled.net.inputs,
-        "INPUT_EXP": f"({job.compiled.input_exp})", "CLASSES": job.data.classes,
-    }  # fmt: skip
-    defines = [f"#define EL_APP_{name} {value}" for name, value in values.items()]
-    externs = ["extern const uint32_t el_app_plan_bytes;", "extern EL_ROM uint8_t el_app_plan[];"]
-    head = [f"/* {job.recipe.name}: {job.compiled.net}, {job.compiled.dtype}. Made by edgelearn. */"]
-    lines = [*head, f"#ifndef {guard}", f"#define {guard}", '#include "el_kernel.h"', *defines, *externs, "#endif", ""]
-    return "\n".join(lines)
 
 
 def _human(data: dict[str, Any]) -> RenderableType:

@@ -35,11 +35,11 @@ def infer(
 ) -> None:
     """Classify samples with a run on its board: of the run's test set, of another set's, or of a file."""
     from edgelearn.runs import RunStore
-    from edgelearn.session import Session
+    from edgelearn.session import reopen
 
     with RunStore() as store:
         found = store.get(run)
-        with Session(board or found.board, port) as session:
+        with reopen(found, board, port) as session:
             job = session.load_run(found, store)
             x, y = samples(job, data)
             chosen = _chosen(index, first, len(x))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,18 @@ def report(verb: str, data: dict[str, Any], as_json: bool, human: Human) -> None
     if as_json:
         emit(verb, data)
     else:
-        console().print(human(data))
+        show(human(data))
+
+
+def show(what: RenderableType) -> None:
+    """Prints for people; into a pipe or a file without the spaces that fill lines up."""
+    to = console()
+    if to.is_terminal:
+        to.print(what, crop=False)
+        return
+    with to.capture() as printed:
+        to.print(what, crop=False)
+    print(re.sub(r" +$", "", printed.get(), flags=re.MULTILINE), end="")
 
 
 def emit(schema: str, data: dict[str, Any]) -> None:
@@ -57,6 +70,23 @@ def text(line: str, style: str = "") -> RenderableType:
     from rich.text import Text
 
     return Text(line, style=style)
+
+
+def command(line: str) -> RenderableType:
+    """A line to copy: never broken in two."""
+    from rich.text import Text
+
+    return Text(line, style="dim", no_wrap=True, overflow="ignore")
+
+
+def notes(sentences: Iterable[str]) -> list[RenderableType]:
+    """What the user should know although nothing failed."""
+    return [text(f"note: {sentence}", "yellow") for sentence in sentences]
+
+
+def rule(name: str, source: str | None) -> str:
+    """A rule as people call it: by its own name, and its file where it is a user's."""
+    return name if source is None else f"{name} ({os.path.basename(source.rpartition(':')[0])})"
 
 
 def table(
@@ -97,7 +127,6 @@ def facts(rows: Iterable[tuple[str, str, str]], title: str = "") -> Table:
 
 def program() -> str:
     """What to type for ``edgelearn``: its path where it is not found by name, as after `make demo`."""
-    import os
     import shutil
 
     me = sys.argv[0]

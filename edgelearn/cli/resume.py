@@ -13,14 +13,11 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command()
 def resume(run: options.RunId, port: options.Port = None, as_json: options.Json = False) -> None:
     """Go on with an interrupted run; it ends in the state that it would have had anyway."""
-    from edgelearn.errors import ConfigError
     from edgelearn.runs import RunStore
-    from edgelearn.session import Session
+    from edgelearn.session import reopen, unfinished
 
     with RunStore() as store:
-        found = store.get(run)
-        if found.status == "finished":
-            raise ConfigError(f"Run {found.id} is finished.", f"Measure it with: edgelearn eval {found.id}")
-        with Session(found.board, port) as session, progress.training("learning", as_json) as show:
+        found = unfinished(store, run)
+        with reopen(found, port=port) as session, progress.training("learning", as_json) as show:
             result = session.resume(found.id, store, show)
     output.report("resume", result.data, as_json, outcome)

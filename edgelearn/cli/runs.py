@@ -53,7 +53,8 @@ def _list(as_json: bool) -> None:
 def _summary(run: Run) -> dict[str, Any]:
     result = run.result or {}
     return {
-        "id": run.id, "created": run.created, "net": _net(run), "rule": run.rule, "dtype": run.dtype,
+        "id": run.id, "created": run.created, "net": _net(run), "rule": run.rule,
+        "rule_source": _rule_source(run), "dtype": run.dtype,
         "board": run.board, "seed": run.seed, "status": run.status, "accuracy": result.get("accuracy"),
         "steps": result.get("steps", result.get("step")),
     }  # fmt: skip
@@ -71,10 +72,19 @@ def _net(run: Run) -> str:
         return "?"
 
 
+def _rule_source(run: Run) -> str | None:
+    """``file.py:Class`` by the stored recipe; None for a rule that comes with the package."""
+    try:
+        name = str(tomllib.loads(run.recipe)["rule"]["name"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return name if ":" in name else None
+
+
 def _whole(run: Run, store: RunStore) -> dict[str, Any]:
     checkpoint = store.newest_checkpoint(run.id)
     return {
-        **_summary(run), "store": str(store.path), "recipe": run.recipe, "rule_hash": run.rule_hash,
+        **_summary(run), "port": run.port, "store": str(store.path), "recipe": run.recipe, "rule_hash": run.rule_hash,
         "versions": run.versions, "plan_bytes": len(run.plan), "result": run.result,
         "checkpoint": None if checkpoint is None else checkpoint.step,
         "metrics": {name: [list(pair) for pair in pairs] for name, pairs in store.metrics(run.id).items()},
@@ -92,8 +102,9 @@ def _human_list(data: dict[str, Any]) -> RenderableType:
 
 
 def _human_run(data: dict[str, Any]) -> RenderableType:
+    shown = {**data, "rule": output.rule(data["rule"], data["rule_source"])}
     names = ("id", "created", "net", "rule", "dtype", "board", "seed", "status")
-    head = [(name, "", str(data[name])) for name in names]
+    head = [(name, "", str(shown[name])) for name in names]
     head += [("accuracy", "", output.percent(data["accuracy"])), ("checkpoint", "", f"step {data['checkpoint']}")]
     pairs = data["metrics"].get("train_accuracy", [])[-LAST:]
     rows = [(f"{step:,}", output.percent(value)) for step, value in pairs]

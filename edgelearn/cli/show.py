@@ -43,26 +43,32 @@ def _summary(job: Job) -> dict[str, Any]:
     sizes = {"state": job.state_bytes, "arena": job.arena_bytes, "plan": len(job.plan)}
     sizes |= {"stack": target.stack, "link": target.link}
     return {
-        "recipe": job.recipe.name, "board": job.board.id, "rule": job.rule.name, "net": str(job.compiled.net),
+        "recipe": job.recipe.name, "board": job.board.id, "rule": job.rule_name, "rule_source": job.rule_source,
+        "net": str(job.compiled.net),
         "dtype": job.compiled.dtype, "data": job.data.name, "steps": job.steps,
         "macs": {"infer": job.macs("infer"), "learn": job.macs("learn")},
         "ram": {**sizes, "planned": ram, "total": sum(sizes.values()), "board": target.ram},
-        "notes": list(job.compiled.notes),
+        "notes": list(job.notes),
     }  # fmt: skip
 
 
 def _memory(job: Job) -> list[dict[str, Any]]:
-    """Every tensor with its place: byte offset in its region, state or arena."""
+    """Every tensor with its place: byte offset in its region, state or arena. The state's rows add up to its size."""
+    from edgelearn.passes.memory import state_layout
+
     types = {("-", name): kind for name, kind in job.module.state_types().items()}
     for entry in job.module.entries:
         types |= {(entry.name, name): kind for name, kind in entry.types().items()}
-    return [
+    rows = [
         {
             "region": p.region, "entry": None if p.entry == "-" else p.entry, "name": p.value, "offset": p.offset,
             "bytes": types[p.entry, p.value].nbytes, "type": str(types[p.entry, p.value]),
         }
         for p in job.module.places
     ]  # fmt: skip
+    rest = job.state_bytes - sum(row["bytes"] for row in rows if row["region"] == "state")
+    offset = state_layout(job.module).meta
+    return [*rows, {"region": "state", "entry": None, "name": _REST, "offset": offset, "bytes": rest, "type": ""}]
 
 
 def _stages(job: Job, wanted: str | None) -> dict[str, str]:
@@ -92,7 +98,8 @@ def _print_stages(stages: dict[str, str], headings: bool) -> None:
 
 def _human(data: dict[str, Any]) -> RenderableType:
     ram, macs = data["ram"], data["macs"]
-    title = f"{data['recipe']}: {data['net']}, {data['rule']}, {data['dtype']}, on {data['board']}"
+    rule = output.rule(data["rule"], data["rule_source"])
+    title = f"{data['recipe']}: {data['net']}, {rule}, {data['dtype']}, on {data['board']}"
     rows = [
         ("multiplications to infer", f"{macs['infer']:,}", "with weights, a sample"),
         ("multiplications to learn", f"{macs['learn']:,}", "the forward pass and heads included"),
@@ -103,10 +110,11 @@ def _human(data: dict[str, Any]) -> RenderableType:
             f"of {ram['board']:,}, {output.percent(ram['total'] / ram['board'])}",
         ),
     ]
-    notes = [output.text(f"note: {note}", "yellow") for note in data["notes"]]
-    return output.group(output.facts(rows, title), *notes, *(_map(data, region) for region in ("state", "arena")))
+    maps = (_map(data, region) for region in ("state", "arena"))
+    return output.group(output.facts(rows, title), *output.notes(data["notes"]), *maps)
 
 
+_REST = "counters, statistics, exponents"
 _PARTS = {
     "state": "weights, exponents, counters",
     "arena": "one sample and what is computed of it",
@@ -118,7 +126,7 @@ _PARTS = {
 
 def _map(data: dict[str, Any], region: str) -> RenderableType:
     places = [p for p in data["memory"] if p["region"] == region]
-    places.sort(key=lambda p: (p["entry"] or "", p["offset"]))
+    places.sort(key=lambda p: p["entry"] or "")  # within an entry as they are computed
     named = [(f"{p['entry'] or ''} {p['name']}".strip(), p) for p in places]
     rows = [(f"{p['offset']:,}", f"{p['bytes']:,}", name, p["type"]) for name, p in named]
     return output.table(("offset", "bytes", region, "type"), rows, right=("offset", "bytes"), wrap=("type",))

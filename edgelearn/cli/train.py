@@ -46,7 +46,7 @@ def train(
     check_batch(job)
     quiet = as_json or stream
     if not quiet:
-        output.console().print(output.text(headline(job)))
+        output.show(output.text(headline(job)))
     with Session(board, port) as session, progress.training("learning", quiet) as show:
         result = session.train(job, on_progress=progress.now_and_then(_line) if stream else show)
     output.report("train", result.data, quiet, outcome)
@@ -66,7 +66,7 @@ def check_batch(job: Job) -> None:
 def headline(job: Job) -> str:
     """What is about to be learnt, where, in one line."""
     return (
-        f"{job.compiled.net}, {job.rule.name}, {job.compiled.dtype}: "
+        f"{job.compiled.net}, {output.rule(job.rule_name, job.rule_source)}, {job.compiled.dtype}: "
         f"{job.steps:,} samples of {job.data.name}, board {job.board.id}"
     )
 
@@ -78,8 +78,8 @@ def _line(at: Progress) -> None:
 def outcome(data: dict[str, Any]) -> RenderableType:
     """The table after a finished run."""
     rows = [("test accuracy", output.percent(data["accuracy"]), ""), *cost_rows(data)]
-    next_step = output.text(f"Next: {output.program()} eval {data['run']}", "dim")
-    return output.group(output.facts(rows), *(output.text(f"note: {n}", "yellow") for n in data["notes"]), next_step)
+    next_step = output.command(f"Next: {output.program()} eval {data['run']}")
+    return output.group(output.facts(rows), *output.notes(data["notes"]), next_step)
 
 
 def cost_rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:

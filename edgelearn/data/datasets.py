@@ -21,8 +21,12 @@ DIGITS_TRAIN = 1400  # the other 397 are the test set
 MAX_CLASSES = 0xFFFF
 _VALIDATION = 0x4FFF  # a random stream that no epoch's shuffle uses
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_PARTS = ("train", "test")
+_USUAL = (1 / 16, 16)  # of the largest value: outside of it the first steps are far too small or too large
 
-Parts = tuple[Array, Array, Array, Array]  # x_train, y_train, x_test, y_test
+_Good = tuple[NDArray[np.float32], NDArray[np.int64]]  # samples and labels that have been checked
+Samples = tuple[Array, Array]  # x, y as they are in the file
+Parts = tuple[Samples] | tuple[Samples, Samples]  # training and test set; of one alone, the last fifth is the test set
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Dataset:
     x_test: NDArray[np.float32]
     y_test: NDArray[np.int64]
     classes: int
+    cut: bool = False  # training and test set are one array of the user's, cut in two
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,9 +58,27 @@ class Dataset:
             raise ConfigError(problem, f"Set input = {have}.")
         if self.classes > classes:
             problem = f"'{self.name}' has labels up to {self.classes - 1}, the model {classes} classes."
-            raise ConfigError(problem, f"Set classes = {self.classes}.")
+            raise ConfigError(problem, f"Set classes = {self.classes}, or correct {self._first_above(classes)}.")
         x_train, x_test = (x.reshape(len(x), *shape) for x in (self.x_train, self.x_test))
         return replace(self, x_train=x_train, x_test=x_test, classes=classes)
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what can be learnt from, but hardly is what was meant."""
+        found: list[str] = []
+        largest = max(float(self.x_train.max()), -float(self.x_train.min()))
+        if not _USUAL[0] <= largest <= _USUAL[1]:
+            found.append(f"{self.name}: the largest value is {largest:g}: scale the samples to about 1")
+        train, test = set(self.y_train.tolist()), set(self.y_test.tolist())
+        if train - test:
+            found.append(f"{self.name}: the test set has {len(train & test)} of {len(train)} classes: shuffle the data")
+        return tuple(found)
+
+    def _first_above(self, classes: int) -> str:
+        """Where the first label stands that a model with ``classes`` classes does not know."""
+        train, test = (np.flatnonzero(y >= classes) for y in (self.y_train, self.y_test))
+        if len(train):
+            return f"sample {train[0]}" if self.cut else f"training sample {train[0]}"
+        return f"sample {len(self.y_train) + test[0]}" if self.cut else f"test sample {test[0]}"
 
 
 def load(name_or_path: str, root: str | Path | None = None) -> Dataset:
@@ -98,7 +121,7 @@ def validation_split(dataset: Dataset, fraction: float = 0.1, seed: int = 0) -> 
 def _digits(root: Path | None) -> Parts:
     arrays = files.read_npz(Path(__file__).with_name("digits.npz"))
     x, y, n = arrays["x"].astype(np.float32) / 16, arrays["y"], DIGITS_TRAIN
-    return x[:n], y[:n], x[n:], y[n:]
+    return (x[:n], y[:n]), (x[n:], y[n:])
 
 
 def _mnist(root: Path | None) -> Parts:
@@ -116,8 +139,8 @@ def _cifar10(root: Path | None) -> Parts:
             return _npz(place / "cifar10.npz")
     folder = _folder("cifar10", root, names, "data_batch_1.bin")
     batches = [files.read_cifar(folder / f"data_batch_{i}.bin") for i in range(1, 6)]
-    x_test, y_test = files.read_cifar(folder / "test_batch.bin")
-    return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches]), x_test, y_test
+    train = np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
+    return train, files.read_cifar(folder / "test_batch.bin")
 
 
 _NAMED: dict[str, Callable[[Path | None], Parts]] = {
@@ -143,13 +166,13 @@ def _folder(name: str, root: Path | None, below: tuple[str, ...], file: str) -> 
 
 
 def _idx(folder: Path) -> Parts:
-    parts: list[Array] = []
+    arrays: list[Array] = []
     for name in _IDX:
         path = files.find(folder, name)
         if path is None:
             raise ConfigError(f"{folder} has no {name}.", "Put all four IDX files there, gzipped or not.")
-        parts.append(files.read_idx(path, 3 if "images" in name else 1))
-    return parts[0], parts[1], parts[2], parts[3]
+        arrays.append(files.read_idx(path, 3 if "images" in name else 1))
+    return (arrays[0], arrays[1]), (arrays[2], arrays[3])
 
 
 def _from_path(path: Path) -> Parts:
@@ -158,7 +181,7 @@ def _from_path(path: Path) -> Parts:
     if path.suffix == ".npz":
         return _npz(path)
     if path.suffix == ".csv":
-        return _last_fifth(*files.read_csv(path))
+        return (files.read_csv(path),)
     raise ConfigError(f"'{path}' is no kind of data that edgelearn reads.", "Give .npz, .csv or a folder of IDX files.")
 
 
@@ -170,30 +193,40 @@ def _npz(path: Path) -> Parts:
     if ("x_test" in arrays) != ("y_test" in arrays):
         raise ConfigError(f"{path} has one of 'x_test' and 'y_test'.", "Give both, or neither.")
     if "x_test" in arrays:
-        return x, y, arrays["x_test"], arrays["y_test"]
-    return _last_fifth(x, y)
-
-
-def _last_fifth(x: Array, y: Array) -> Parts:
-    if x.ndim < 1 or y.ndim < 1:
-        raise ConfigError("'x' and 'y' must be arrays of samples.", "Give x (N, ...) and y (N,).")
-    held = max(1, len(y) // 5)
-    cut = len(y) - held
-    return x[:cut], y[:cut], x[cut:], y[cut:]
+        return (x, y), (arrays["x_test"], arrays["y_test"])
+    return ((x, y),)
 
 
 def _checked(name: str, parts: Parts, classes: int | None) -> Dataset:
-    x_train, y_train, x_test, y_test = parts
-    for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
-        _check_shapes(f"'{name}' ({part})", x, y)
-    if x_train.shape[1:] != x_test.shape[1:]:
+    """Judges what the user gave before it is cut in two, so that shapes and indices are the user's own."""
+    if len(parts) == 2:
+        train, test = (_good(f"'{name}' ({part})", *samples) for part, samples in zip(_PARTS, parts, strict=True))
+    else:
+        train, test = _last_fifth(f"'{name}'", *_good(f"'{name}'", *parts[0]))
+    if train[0].shape[1:] != test[0].shape[1:]:
         raise ConfigError(f"'{name}': training and test samples differ in shape.", "Give both the same shape.")
-    labels = _labels(name, y_train), _labels(name, y_test)
-    found = int(max(labels[0].max(), labels[1].max())) + 1
+    found = int(max(train[1].max(), test[1].max())) + 1
     if found > (classes or MAX_CLASSES):
         problem = f"'{name}' has the label {found - 1}, the largest possible is {(classes or MAX_CLASSES) - 1}."
         raise ConfigError(problem, "Number the classes from 0 without gaps.")
-    return Dataset(name, _values(name, x_train), labels[0], _values(name, x_test), labels[1], classes or found)
+    return Dataset(name, *train, *test, classes or found, cut=len(parts) == 1)
+
+
+def _last_fifth(what: str, x: NDArray[np.float32], y: NDArray[np.int64]) -> tuple[_Good, _Good]:
+    cut = len(y) - max(1, len(y) // 5)
+    if not cut:
+        raise ConfigError(f"{what} has only one sample.", "Give at least two: one to learn, one to test.")
+    return (x[:cut], y[:cut]), (x[cut:], y[cut:])
+
+
+def _good(what: str, x: Array, y: Array) -> _Good:
+    """Samples as real values, labels as integers.
+
+    Raises:
+        ConfigError: no network can learn from them.
+    """
+    _check_shapes(what, x, y)
+    return _values(what, x), _labels(what, y)
 
 
 def _check_shapes(what: str, x: Array, y: Array) -> None:
@@ -204,22 +237,30 @@ def _check_shapes(what: str, x: Array, y: Array) -> None:
         raise ConfigError(f"{what} is empty.", "Give at least one sample with at least one value.")
 
 
-def _labels(name: str, y: Array) -> NDArray[np.int64]:
-    if y.dtype.kind not in "iufb" or not np.isfinite(y).all() or (y != np.floor(y)).any():
-        raise ConfigError(f"'{name}' has labels that are not whole numbers.", "Number the classes 0, 1, 2, ...")
-    if (y < 0).any() or (y >= 2**31).any():
-        raise ConfigError(f"'{name}' has labels below 0 or far too large.", "Number the classes from 0 without gaps.")
+def _labels(what: str, y: Array) -> NDArray[np.int64]:
+    if y.dtype.kind not in "iufb":
+        raise ConfigError(f"{what} has labels that are not whole numbers.", "Number the classes 0, 1, 2, ...")
+    for wrong, problem in (
+        (~np.isfinite(y) | (y != np.floor(y)), "labels that are not whole numbers"),
+        ((y < 0) | (y >= 2**31), "labels below 0 or far too large"),
+    ):
+        if wrong.any():
+            first = int(np.argmax(wrong))
+            problem = f"{what} has {problem}: that of sample {first} is {y[first]}."
+            raise ConfigError(problem, f"Number the classes from 0 without gaps, or correct sample {first}.")
     return y.astype(np.int64)
 
 
-def _values(name: str, x: Array) -> NDArray[np.float32]:
+def _values(what: str, x: Array) -> NDArray[np.float32]:
     """Real values: pixels (uint8) over 255, all else as it is."""
     if x.dtype.kind not in "iufb":
-        raise ConfigError(f"'{name}' has samples of type {x.dtype}.", "Give numbers: float or uint8.")
+        raise ConfigError(f"{what} has samples of type {x.dtype}.", "Give numbers: float or uint8.")
     if x.dtype == np.uint8:
         return x.astype(np.float32) / np.float32(255)
     with np.errstate(over="ignore"):  # what overflows float32 is infinite then, and refused
         values = x.astype(np.float32)
-    if not np.isfinite(values).all():
-        raise ConfigError(f"'{name}' has values that are NaN or infinite.", "Replace or drop these samples.")
+    bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    if bad.any():
+        which = f"sample {np.argmax(bad)}" + (f" and {bad.sum() - 1} more" if bad.sum() > 1 else "")
+        raise ConfigError(f"{what} has values that are NaN or infinite: {which}.", "Correct or drop these samples.")
     return values

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from edgelearn.errors import ConfigError, EdgeLearnError
 from edgelearn.ir.core import Attr, Entry, Init, Loc, Op, State
-from edgelearn.ir.ops import result_shape
+from edgelearn.ir.ops import OPS, result_shape
 from edgelearn.ir.types import Exp, Type
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -70,12 +70,16 @@ class Trace:
         self.params: list[tuple[str, Type]] = []
         self.ops: list[Op] = []
         self.updates = 0
+        self.pending: dict[int, tuple[Updated, Loc]] = {}  # made by -= or +=, not yet stored back
 
     def param(self, name: str, type: Type) -> Tensor:
         self.params.append((name, type))
         return Tensor(self, name, type)
 
     def emit(self, name: str, *args: Tensor, **attrs: Attr) -> Tensor:
+        for arg, role in zip(args, OPS[name].roles, strict=True):
+            if (arg.type.dtype == "i32") != (role == "label"):
+                rule_error(f"{name} of a class number", "L.argmax gives an index: nothing can be computed with it.")
         op = Op(name, tuple(a.ref for a in args), tuple(sorted(attrs.items())), loc=user_loc())
         try:
             shape = result_shape(op, [a.type for a in args])
@@ -99,6 +103,9 @@ class Trace:
         self.ops.append(op)
 
     def entry(self, result: Tensor | None) -> Entry:
+        for updated, loc in self.pending.values():
+            symbol = updated.state.ref.rpartition(".")[2]
+            rule_error("this update is never stored", f"Update the block's own name: s.{symbol} -= ...", loc)
         return Entry(self.name, tuple(self.params), tuple(self.ops), None if result is None else result.ref)
 
 
@@ -120,9 +127,11 @@ class Tensor:
     def _binary(self, name: str, other: Operand) -> Tensor:
         if isinstance(other, Tensor):
             return self.trace.emit(name, self, other)
-        rule_error(
-            f"{name} of a traced tensor and {type(other).__name__}", "Only traced tensors and numbers can be combined."
-        )
+        if isinstance(other, int | float):
+            rule_error(
+                f"{name} of a traced tensor and a number", "Tensors can be scaled by numbers, not shifted: use a state."
+            )
+        rule_error(f"{name} of a traced tensor and {type(other).__name__}", "Combine traced tensors with each other.")
 
     def __add__(self, other: Operand) -> Tensor:
         return self._binary("add", other)
@@ -152,6 +161,31 @@ class Tensor:
 
     def __lt__(self, other: Operand) -> Tensor:
         return (-self) > other
+
+    def __ge__(self, other: Operand) -> NoReturn:
+        rule_error("a comparison that includes equality", "Write a > 0 or a < 0.")
+
+    __le__ = __ge__
+
+    def __eq__(self, other: object) -> NoReturn:
+        rule_error("a comparison for equality", "Write a > 0 or a < 0.")
+
+    __ne__ = __eq__
+    __hash__ = object.__hash__
+
+    def __radd__(self, other: Operand) -> Tensor:
+        return self + other
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        return self._binary("sub", other)
+
+    def __pow__(self, other: Operand) -> Tensor:
+        if other == 2:
+            return self * self
+        rule_error(f"the power {other!r} of a traced tensor", "Only squares: a ** 2, or a * a.")
+
+    def __getitem__(self, index: object) -> NoReturn:
+        rule_error("a single element of a traced tensor", "A rule works on whole tensors; mask what you do not want.")
 
     def __matmul__(self, other: Operand) -> Tensor:
         rule_error("@ needs a weight of this block on its left", "Write s.W @ x or s.W.T @ d.")
@@ -205,6 +239,7 @@ class Updated:
 
     def __init__(self, state: StateRef, change: Tensor) -> None:
         self.state, self.change = state, change
+        state.trace.pending[id(self)] = self, user_loc()
 
 
 class Block:
@@ -235,6 +270,7 @@ class Block:
             )
         if value.state.ref != self._state[name].name:
             rule_error(f"s.{name} is assigned the update of another state", "Update each state under its own name.")
+        self._trace.pending.pop(id(value), None)
         self._trace.update(value.state, value.change)
 
 

@@ -95,6 +95,10 @@ class Client:
         """Lets go of the port."""
         self._link.transport.close()
 
+    def allow(self, worst_step_s: float) -> None:
+        """Grows all timeouts by the longest that the board takes to learn one sample of the plan to come."""
+        self._link.allow(worst_step_s)
+
     @property
     def bytes_tx(self) -> int:
         """Encoded bytes sent."""
@@ -197,6 +201,9 @@ class Client:
                 raise MismatchError(
                     f"The board's state ends after {len(state)} of {size} bytes.", "Send the plan to the board again."
                 )
+            if reply["step"] != self.step:
+                problem = f"The board's state is of step {reply['step']}, not {self.step}."
+                raise MismatchError(problem, "Something else has changed it: resume the run.")
             state += reply.data[:room]
         return bytes(state)
 

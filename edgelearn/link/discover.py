@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from edgelearn.errors import AmbiguousBoardError, NoBoardError, UsageError
 from edgelearn.link.children import QemuTransport, SimTransport
 from edgelearn.link.replay import ReplayTransport
 from edgelearn.link.transport import TcpTransport, Transport, open_serial
+
+FORMS = "sim, qemu, /dev/ttyACM0 (or COM3), tcp://host:port, replay:FILE"
+_DEVICE = re.compile(r"COM\d+|.*[/\\].*", re.IGNORECASE)
 
 
 class BoardLike(Protocol):
@@ -81,7 +85,7 @@ def open_port(board: BoardLike, port: str | None, image: Callable[[], Path], sim
 
     Raises:
         NoBoardError, AmbiguousBoardError, PortBusyError, MissingToolError: as the way in question may fail.
-        UsageError: the board cannot be reached in this way.
+        UsageError: this is no way at all, or none to this board.
     """
     port = port or _default(board)
     if port == "sim":
@@ -94,7 +98,14 @@ def open_port(board: BoardLike, port: str | None, image: Callable[[], Path], sim
         return TcpTransport(port)
     if port.startswith("replay:"):
         return ReplayTransport(Path(port.removeprefix("replay:")))
+    if not _DEVICE.fullmatch(port):
+        raise UsageError(f"'{port}' is no port.", f"Ports are: {FORMS}.")
     return open_serial(port, board.baud)
+
+
+def lasting(port: str | None) -> str | None:
+    """``port`` if it leads to the same board tomorrow; None for devices, whose names change, and for recordings."""
+    return port if port is not None and (port in ("sim", "qemu") or port.startswith("tcp://")) else None
 
 
 def _default(board: BoardLike) -> str:

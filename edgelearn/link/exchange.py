@@ -27,14 +27,23 @@ class Exchange:
 
     def __init__(self, transport: Transport, worst_step_s: float = 0.0, lost_s: float = LOST_S) -> None:
         self.transport = transport
+        self.lost_s = lost_s
         self.worst_step_s = worst_step_s
-        self.patience = lost_s + worst_step_s
         self.pace = Pace()
         self.decoder = Decoder()
         self.bytes_tx = self.bytes_rx = self.retries = 0
         self._seq = 0
         self._unclean = True  # half a frame may stand on the line
         self._repeated = -1  # seq of the last answered request that was sent more than once
+
+    def allow(self, worst_step_s: float) -> None:
+        """The board may be deaf for so long from now on."""
+        self.worst_step_s = worst_step_s
+
+    @property
+    def patience(self) -> float:
+        """Seconds without progress after which the link is given up."""
+        return self.lost_s + self.worst_step_s
 
     @property
     def wait(self) -> float:

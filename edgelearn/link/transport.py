@@ -137,7 +137,8 @@ class TcpTransport(StreamTransport):
             self._socket = socket.create_connection(split_address(address), timeout=_CONNECT_S)
         except OSError as error:
             raise NoBoardError(
-                f"Nobody answers at {address}: {error.strerror or error}.", "Start the board there, or correct --port."
+                f"Nobody answers at {address}: {error.strerror or error}.",
+                "Start the board there, or name another way with --port.",
             ) from error
         tune(self._socket)
 
@@ -286,7 +287,7 @@ def _open_error(device: str, error: Exception) -> EdgeLearnError:
         return NoBoardError(f"No permission to open {device}.", "sudo usermod -aG dialout $USER, then log in again.")
     reason = os.strerror(code) if isinstance(code, int) else str(error)
     return NoBoardError(
-        f"Cannot open {device}: {reason}.", "Plug the board in; `edgelearn boards` shows what is found."
+        f"Cannot open {device}: {reason}.", "Plug the board in; see which ports there are with: edgelearn doctor"
     )
 
 

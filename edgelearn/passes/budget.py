@@ -17,30 +17,29 @@ def largest(module: Module, count: int = LARGEST) -> list[tuple[str, str, int]]:
     return sorted(rows, key=lambda row: -row[2])[:count]
 
 
-def needed(module: Module, target: Target, plan_bytes: int = 0) -> int:
+def needed(module: Module, target: Target, plan_bytes: int) -> int:
     """Bytes of RAM: state, arena, plan, and what the board file sets aside for stack and link."""
     return module.integer("state_bytes") + module.integer("arena_bytes") + plan_bytes + target.stack + target.link
 
 
-def check(module: Module, target: Target, plan_bytes: int = 0) -> Module:
-    """Returns the module if it fits.
+def check(module: Module, target: Target, plan_bytes: int) -> None:
+    """Looks whether a module and its plan fit.
 
     Raises:
-        DoesNotFitError: it does not; the largest tensors are listed.
+        DoesNotFitError: they do not; the parts and the largest tensors are listed.
     """
     need = needed(module, target, plan_bytes)
-    if need <= target.ram and plan_bytes <= target.plan_max:
-        return module
     if plan_bytes > target.plan_max:
-        problem = f"The plan has {plan_bytes:,} bytes; {target.id} takes {target.plan_max:,}"
-    else:
+        problem = f"The plan of {module.name} has {plan_bytes:,} bytes, {target.id} takes {target.plan_max:,}."
+        raise DoesNotFitError(f"{problem} Nothing was sent.", "Use fewer layers, or choose a larger board.")
+    if need > target.ram:
         state, arena = module.integer("state_bytes"), module.integer("arena_bytes")
         parts = (
             f"state {state:,} + arena {arena:,} + plan {plan_bytes:,} + stack {target.stack:,} + link {target.link:,}"
         )
-        problem = f"{module.name} needs {need:,} bytes of RAM ({parts}); {target.id} has {target.ram:,}: {need - target.ram:,} too many"
-    table = "\n".join(f"    {size:>10,}  {name:<20} {kind}" for name, kind, size in largest(module))
-    raise DoesNotFitError(
-        f"{problem}. Nothing was sent. The largest tensors:\n{table}",
-        "Make the widest layer narrower, or choose a larger board.",
-    )
+        table = "\n".join(f"    {size:>10,}  {name:<20} {kind}" for name, kind, size in largest(module))
+        raise DoesNotFitError(
+            f"{module.name} needs {need:,} bytes of RAM, {target.id} has {target.ram:,}.\n"
+            f"  {parts}\n  Nothing was sent. The largest tensors:\n{table}",
+            "Make the widest layer narrower, or choose a larger board.",
+        )

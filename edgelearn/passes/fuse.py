@@ -84,6 +84,8 @@ class _Fuser:
         if made is not None and made.name in ("add", "sub"):
             minus = -factor if made.name == "sub" else factor
             return self.lower_update(op, made.args[0], factor) + self.lower_update(op, made.args[1], minus)
+        if factor == 0:
+            return []  # a rate of 0 freezes the state
         attrs = {"id": self.next_id, "rate": abs(factor), "sign": 1 if factor >= 0 else -1}
         self.next_id += 1
         if made is not None and made.name == "outer":

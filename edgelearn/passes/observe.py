@@ -1,7 +1,8 @@
 """observe: what did the network say before it learnt the sample?
 
 The argmax of the scores that the last block's softmax reads becomes the result of ``learn``: a running accuracy on unseen samples, for
-as many comparisons as there are classes. A rule without softmax has no result, and the link says so.
+as many comparisons as there are classes. Only scores count that no update of this step has touched. A rule without such a softmax has
+no result, and the link says so.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from edgelearn.ir.types import Exp, Type
 
 def observe(module: Module) -> Module:
     learn = module.entry("learn")
-    last = max((i for i, op in enumerate(learn.ops) if op.name == "softmax"), default=None)
+    last = _last_untouched_softmax(learn.ops)
     if last is None:
         return module
     guess = Op("argmax", learn.ops[last].args, (), "%guess", Type("i32", (1,), Exp(0)), learn.ops[last].loc)
@@ -22,3 +23,17 @@ def observe(module: Module) -> Module:
     return module.with_entries(
         *(replace(e, ops=ops, result="%guess") if e.name == "learn" else e for e in module.entries)
     )
+
+
+def _last_untouched_softmax(ops: tuple[Op, ...]) -> int | None:
+    updated: set[str] = set()
+    touched: set[str] = set()  # values that depend on a state after its update
+    found = None
+    for i, op in enumerate(ops):
+        if op.result is None:
+            updated.add(op.args[0])
+        elif updated.intersection(op.args) or touched.intersection(op.args):
+            touched.add(op.result)
+        elif op.name == "softmax":
+            found = i
+    return found

@@ -27,6 +27,7 @@ BITS = {"i8": 7, "i16": 15}
 BIAS_EXP = -13  # a zero vector in state: 16 bits, range +-4
 ZERO_MATRIX_HEADROOM = 4  # a zero matrix starts at 2^4 times the largest first update
 CALIBRATION_SAMPLES = 200
+MAX_RATE_LOG2 = 24
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class _Lowering:
         args = tuple(self._narrow(a, role) for a, role in zip(op.args, row.roles, strict=True))
         op = replace(op, args=args)
         if row.update:
-            self.ops.append(op.with_attrs(rate_log2=nearest_power_of_two(op.number("rate"))))
+            self.ops.append(op.with_attrs(rate_log2=_rate_exponent(op)))
             return
         assert op.result is not None and op.type is not None
         types = [self.known[a] for a in args]
@@ -212,15 +213,24 @@ class _Lowering:
         return self.by_key[key]
 
 
+def _rate_exponent(op: Op) -> int:
+    log2 = nearest_power_of_two(op.number("rate"))
+    if abs(log2) > MAX_RATE_LOG2:
+        where = f"{op.loc.file}:{op.loc.line}: " if op.loc else ""
+        hint = f"Choose one between 2^-{MAX_RATE_LOG2} and 2^{MAX_RATE_LOG2}; 0 freezes the state."
+        raise ConfigError(f"{where}A rate of {op.number('rate'):g} is beyond what int8 can learn with.", hint)
+    return log2
+
+
 def check_rates(module: Module) -> list[str]:
-    """Sentences for rates that integers had to move to a power of two."""
-    said = []
+    """Sentences for rates that integers had to move to a power of two: one for each rate, with all that learns at it."""
+    moved: dict[str, list[str]] = {}
     for op in module.entry("learn").ops:
         if "rate_log2" in dict(op.attrs):
             log2, rate = int(op.number("rate_log2")), op.number("rate")
             if 2.0**log2 != rate:
-                said.append(f"{op.args[0][1:]}: rate {rate:g} becomes 2^{log2} = {2.0**log2:g}")
-    return said
+                moved.setdefault(f"rate {rate:g} becomes 2^{log2} = {2.0**log2:g}", []).append(op.args[0][1:])
+    return [f"{', '.join(names)}: {change}" for change, names in moved.items()]
 
 
 def check_limits(module: Module) -> None:

@@ -137,6 +137,7 @@ static void init_tensor(el_t *el, const uint8_t *init, uint32_t seed) {
 
 void el_init_state(el_t *el, uint32_t seed) {
   memset(el->state, 0, (size_t)el->state_bytes);
+  el->samples = el->busy_us = 0;
   el_put32(meta(el) + 4, seed);
   for (uint8_t i = 0; is_int(el) && i < el->plan[EL_HEADER_N_SLOTS]; i++) exps(el)[i] = (int8_t)slots(el)[(uint32_t)i * EL_SLOT_BYTES + EL_SLOT_START];
   for (uint8_t i = 0; i < el->plan[EL_HEADER_N_INITS]; i++) init_tensor(el, inits(el) + (uint32_t)i * EL_INIT_BYTES, seed);

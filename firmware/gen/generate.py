@@ -103,7 +103,8 @@ def plan_header() -> str:
     lines += [
         f"#define EL_FLAG_GUESS {plan.FLAG_GUESS}",
         f"#define EL_OP_RELU {plan.OP_RELU}",
-        f"#define EL_OP_NEGATIVE {plan.OP_NEGATIVE}", f"#define EL_OP_ARGS_SHIFT {plan.OP_ARGS_SHIFT}",
+        f"#define EL_OP_NEGATIVE {plan.OP_NEGATIVE}",
+        f"#define EL_OP_ARGS_SHIFT {plan.OP_ARGS_SHIFT}",
     ]
     lines += [
         f"#define EL_EXP_LIMIT {interp.EXP_LIMIT}",

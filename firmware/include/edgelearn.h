@@ -2,6 +2,9 @@
  *
  * Six calls. Nothing is allocated: the caller hands over a plan (bytes made by `edgelearn export`, in flash or RAM) and
  * one block of memory for state and arena, whose size `edgelearn show` prints. No call keeps a pointer to a sample.
+ * That block needs no alignment: el_open starts at its first multiple of 8, so it may lose up to 7 bytes. With
+ * `_Alignas(8) static uint8_t pool[EL_APP_POOL_BYTES]` it loses none (the header that `--format plan-c` writes has the
+ * size).
  *
  *     static uint8_t pool[4096];
  *     el_t el;

@@ -41,7 +41,7 @@ def blocks(document: str, language: str) -> list[Block]:
 
 def write_files(document: str, folder: Path) -> None:
     """Writes each block that is noted as ``file: NAME`` to ``folder``."""
-    for language in ("python", "toml"):
+    for language in ("python", "toml", "c"):
         for block in blocks(document, language):
             if block.note.startswith("file: "):
                 (folder / block.note.removeprefix("file: ")).write_text(block.text, encoding="utf-8")

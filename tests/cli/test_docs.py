@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def own_rule(tmp_path: Path) -> Path:
 def test_the_rule_of_the_guide_learns(own_rule: Path, dtype: str) -> None:
     with el.connect("sim") as board:
         result = board.train(own_rule / "my_digits.toml", dtype=dtype)
-    assert result.data["rule"].endswith("my_rule.py:MyRule")
+    assert result.data["rule_source"] == f"{own_rule / 'my_rule.py'}:MyRule"
     assert result.accuracy > 0.85
 
 
@@ -143,6 +144,17 @@ def _keys(told: dict[str, Any]) -> set[str]:
 def test_recipe_of_the_page_is_one() -> None:
     (block,) = blocks("docs/cli.md", "toml")
     assert recipe.parse(block.text, ROOT / "example.toml").train.epochs == 15
+
+
+def test_program_of_the_boards_page_learns(tmp_path: Path) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("no C compiler")
+    write_files("docs/boards.md", tmp_path)
+    (tmp_path / "firmware").symlink_to(ROOT / "firmware")
+    (block,) = [b for b in blocks("docs/boards.md", "sh") if b.note == "run"]
+    done = run_shell(block.text, tmp_path)
+    assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+    assert done.stdout.splitlines()[-1] == "this is a 7"
 
 
 def test_boards_page_lists_every_board() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import tty
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +17,11 @@ from types import SimpleNamespace
 import pytest
 
 from edgelearn import boards
+from edgelearn.errors import UsageError
 from edgelearn.link.listen import listen
 from edgelearn.paths import native
-from tests.cli.conftest import Answer, Cli, start, wait_for_step
+from edgelearn.session import Session
+from tests.cli.conftest import ROOT, Answer, Cli, start, wait_for_step
 
 LONG = ("train", "digits", "--epochs", "40", "--seed", "7")
 
@@ -38,7 +43,7 @@ def write_recipe(folder: Path, layers: str = "[16]", rule: str = "mono-forward")
 
 
 def test_text_errors_go_to_stderr(cli: Cli) -> None:
-    answer = cli("train", "digist")
+    answer = cli("train", "digit")
     assert (answer.code, answer.out) == (3, "")
     assert "Did you mean 'digits'?" in answer.err
 
@@ -58,11 +63,25 @@ def test_1_a_bug_says_how_to_report_it(cli: Cli, monkeypatch: pytest.MonkeyPatch
     [
         ("tain", "digits"), ("train",), ("train", "digits", "--nope"), ("train", "digits", "--steps", "0"),
         ("train", "digits", "--drops", "a"), ("train", "digits", "--batch", "2"), ("show", "digits", "--stage", "x"),
-        ("train", "digits", "--port", "qemu"), ("bench", "accuracy", "--case", "x"), ("sim", "--listen", "x"),
+        ("train", "digits", "--port", "qemu"), ("train", "digits", "--port", "nonsense"),
+        ("export", "digits", "--format", "onnix"), ("bench", "accuracy", "--case", "x"), ("sim", "--listen", "x"),
     ],
 )  # fmt: skip
 def test_2_usage(cli: Cli, args: tuple[str, ...]) -> None:
     check(cli(*args, "--json"), 2, "usage")
+
+
+def test_2_a_finished_run_is_not_resumed(cli: Cli, run_id: str) -> None:
+    check(cli("resume", run_id, "--json"), 2, "usage", "finished")
+    with Session("sim") as board, pytest.raises(UsageError):
+        board.resume(run_id)
+
+
+def test_2_remedies_can_be_typed(cli: Cli) -> None:
+    assert "tcp://host:port" in cli("train", "digits", "--port", "nonsense").err
+    assert "--drops none" in cli("train", "digits", "--drops", "2").err
+    assert "plan, plan-c" in cli("export", "digits", "--format", "onnix").err
+    assert "--dtype int8" in cli("train", "digits", "--board", "microbit", "--dtype", "f32").err
 
 
 def test_3_config(cli: Cli, tmp_path: Path, run_id: str) -> None:
@@ -70,7 +89,6 @@ def test_3_config(cli: Cli, tmp_path: Path, run_id: str) -> None:
     check(cli("train", write_recipe(tmp_path, rule="nope"), "--json"), 3, "config")
     check(cli("train", "mnist", "--json"), 3, "config", "mnist")
     check(cli("eval", "nope", "--json"), 3, "config")
-    check(cli("resume", run_id, "--json"), 3, "config", "finished")
     check(cli("export", "nope", "--json"), 3, "config", "neither a recipe nor a run")
 
 
@@ -119,12 +137,21 @@ def test_8_the_board_dies_and_the_run_goes_on_elsewhere(cli: Cli) -> None:
     check(Answer(process.returncode, out.splitlines()[-1], ""), 8, "link-lost")
     (run,) = cli("runs", "--json").json["runs"]
     assert run["status"] == "failed"
-    assert cli("resume", run["id"], "--json").json["state_sha256"] == uninterrupted(cli)
+    check(cli("resume", run["id"], "--json"), 4, "no-board", "Nobody answers")  # it remembers the way it was reached by
+    resumed = cli("resume", run["id"], "--port", "sim", "--json").json
+    assert resumed["state_sha256"] == uninterrupted(cli)
+    assert cli("eval", run["id"], "--steps", "5").code == 0
 
 
 def test_9_does_not_fit(cli: Cli, tmp_path: Path) -> None:
     answer = cli("train", write_recipe(tmp_path, layers="[400]"), "--board", "microbit", "--json")
     check(answer, 9, "does-not-fit", "largest tensors")
+    first, parts, *table = answer.json["error"]["message"].splitlines()
+    need, have = (int(n.replace(",", "")) for n in re.findall(r"[\d,]*\d", first))
+    assert have == boards.load("microbit").ram
+    assert need == sum(int(n.replace(",", "")) for n in re.findall(r"[\d,]+", parts))
+    assert "plan 0" not in parts
+    assert "Nothing was sent" in table[0]
 
 
 def test_10_a_run_whose_plan_is_another(cli: Cli, run_id: str, store: Path) -> None:
@@ -167,7 +194,6 @@ def test_14_no_emulator(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("PATH", str(tmp_path))
     answer = cli("train", "digits", "--board", "microbit", "--port", "qemu", "--json")
     check(answer, 14, "missing-tool")
-    check(cli("export", "digits", "--format", "nope", "--json"), 14, "missing-tool")
 
 
 def test_130_ctrl_c_and_resume_end_in_the_state_of_an_uninterrupted_run(cli: Cli) -> None:
@@ -178,11 +204,35 @@ def test_130_ctrl_c_and_resume_end_in_the_state_of_an_uninterrupted_run(cli: Cli
         out, _ = process.communicate(timeout=20)
     finally:
         process.kill()
-    check(Answer(process.returncode, out.splitlines()[-1], ""), 130, "interrupted", "Stopped at step")
+    check(Answer(process.returncode, out.splitlines()[-1], ""), 130, "interrupted", "is kept up to step")
     (run,) = cli("runs", "--json").json["runs"]
     assert run["status"] == "interrupted"
     assert 3000 <= run["steps"] < 56000
     assert cli("resume", run["id"], "--json").json["state_sha256"] == uninterrupted(cli)
+
+
+NO_TYPER = """
+import sys
+from importlib.abc import MetaPathFinder
+class Impatient(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Impatient())
+from edgelearn.cli import main
+sys.exit(main(["boards"]))
+"""
+
+
+def test_130_ctrl_c_while_it_starts(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.run([sys.executable, "-c", NO_TYPER], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "edgelearn: Stopped.\n")
+
+    def impatient() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(boards, "all_boards", impatient)
+    assert cli("boards") == Answer(130, "", "edgelearn: Stopped.\n")
 
 
 def uninterrupted(cli: Cli) -> str:

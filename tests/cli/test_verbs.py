@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -93,6 +94,71 @@ def test_tables_are_for_people(cli: Cli) -> None:
     assert answer.err == ""
 
 
+ODD_RULE = """
+import edgelearn as el
+from edgelearn.rules.mono_forward import MonoForward
+
+@el.rule("own-rule")
+class Own(MonoForward):
+    lr: float = 0.05
+"""
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> str:
+    """A recipe with a rule of its own, whose data are sorted by class and far from 1."""
+    (tmp_path / "own.py").write_text(ODD_RULE)
+    x = 100 * np.random.default_rng(0).normal(size=(90, 4))
+    np.savez(tmp_path / "odd.npz", x=x, y=np.repeat([0, 1, 2], 30))
+    model = "[model]\ninput = [4]\nlayers = [8]\nclasses = 3\n"
+    (tmp_path / "odd.toml").write_text(f'{model}[rule]\nname = "own.py:Own"\n[data]\nname = "odd.npz"\n')
+    return str(tmp_path / "odd.toml")
+
+
+def test_odd_data_are_noted(cli: Cli, odd: str) -> None:
+    rate, scale, shuffle = cli("train", odd, "--json").json["notes"]
+    assert rate.startswith("b0.M, b0.W, b0.b: rate 0.05 becomes")
+    assert "scale the samples" in scale
+    assert "1 of 3 classes" in shuffle
+    assert cli("train", odd).out.count("note: ") == cli("show", odd).out.count("note: ") == 3
+
+
+def test_a_rule_is_called_by_its_own_name(cli: Cli, odd: str) -> None:
+    data = cli("train", odd, "--json").json
+    source = odd.replace("odd.toml", "own.py:Own")
+    assert (data["rule"], data["rule_source"]) == ("own-rule", source)
+    assert "own-rule (own.py)" in cli("train", odd).out.splitlines()[0]
+    assert "own-rule (own.py)" in cli("show", odd).out.splitlines()[0]
+    assert "own-rule (own.py)" in cli("runs", "show", data["run"]).out
+    assert cli("runs", "--json").json["runs"][-1]["rule_source"] == source
+    assert cli("show", "digits", "--json").json["rule_source"] is None
+
+
+@pytest.mark.qemu
+def test_a_run_remembers_its_port(cli: Cli) -> None:
+    args = ("train", "digits-tiny", "--board", "microbit", "--port", "qemu", "--steps", "20")
+    run = cli(*args, "--json").json["run"]
+    assert cli("runs", "show", run, "--json").json["port"] == "qemu"
+    assert cli("eval", run, "--steps", "2", "--json").json["board"] == "microbit"
+    assert len(cli("infer", run, "--first", "2", "--json").json["samples"]) == 2
+    assert cli("eval", run, "--board", "sim", "--steps", "2", "--json").json["board"] == "sim"
+
+
+def test_lines_do_not_end_in_spaces(cli: Cli, run_id: str) -> None:
+    for args in (("boards",), ("show", "digits"), ("runs",), ("runs", "show", run_id), ("eval", run_id), ("doctor",)):
+        assert not [line for line in cli(*args).out.splitlines() if line != line.rstrip()], args
+
+
+def test_what_to_type_next_is_never_broken(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgelearn.cli.output.program", lambda: ".venv/bin/edgelearn")
+    text = cli("demo", "--steps", "60").out
+    assert max(map(len, text.splitlines())) <= 80
+    monkeypatch.setattr("edgelearn.cli.output.program", lambda: "../" * 30 + "edgelearn")
+    last = cli("train", "digits", "--steps", "60").out.splitlines()[-1]
+    assert last.startswith("Next: ")
+    assert " eval " in last
+
+
 def test_demo_compares_with_backpropagation(cli: Cli) -> None:
     data = cli("demo", "--steps", "2800", "--json").json
     assert data.keys() >= TRAIN_KEYS | {"accuracy_before", "backprop_accuracy"}
@@ -113,6 +179,7 @@ def test_show_prints_each_stage_so_that_it_reads_back(cli: Cli) -> None:
     assert cli("show", "digits", "--stage", "fuse").out == stages["fuse"]
     assert data["ram"]["total"] < data["ram"]["board"] == 16384
     assert {"region", "name", "offset", "bytes", "type"} <= data["memory"][0].keys()
+    assert data["ram"]["state"] == sum(row["bytes"] for row in data["memory"] if row["region"] == "state")
     assert data["macs"]["infer"] == 64 * 32 + 32 * 32 + 32 * 10
 
 
@@ -127,6 +194,7 @@ def test_export_writes_a_plan_that_does_what_the_interpreter_does(cli: Cli, tmp_
     assert (plan["entry"], plan["verified"], plan["max_diff"]) == ("all", True, 0.0)
     assert Path(plan["path"]).stat().st_size == plan["bytes"]
     assert source["path"].endswith("digits_plan.c")
+    assert (source["verified"], source["max_diff"]) == (True, 0.0)
     assert "el_app_plan" in Path(header["path"]).read_text()
     manifest = json.loads((tmp_path / "out/digits.json").read_text())
     assert manifest["input"] == {"shape": [8, 8], "dtype": "i8", "exponent": -7}
@@ -196,6 +264,17 @@ def test_doctor_finds_this_installation_well(cli: Cli) -> None:
     assert data["ok"] is True
     assert all(check["repair"] for check in data["checks"] if not check["ok"])
     assert 'ATTRS{idVendor}=="0d28"' in cli("doctor", "--udev").out
+
+
+def test_doctor_passes_over_ports_that_nobody_asked_for(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = SimpleNamespace(device="/dev/ttyNONE", vid=None, pid=None, description="n/a")
+    board = SimpleNamespace(device="/dev/ttyNONE1", vid=0x0D28, pid=0x0204, description="mbed")
+    found = {"ports": [hidden]}
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: found["ports"])
+    assert cli("doctor", "--json").json["checks"][-1]["detail"] == "none plugged in"
+    found["ports"] = [hidden, board]
+    last = cli("doctor", "--json").json["checks"][-1]
+    assert (last["name"], last["detail"]) == ("/dev/ttyNONE1", "microbit: no permission")
 
 
 def test_doctor_says_what_is_broken(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

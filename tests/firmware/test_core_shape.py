@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -87,7 +88,6 @@ def test_an_int8_image_has_no_float_and_no_heap(image: Path) -> None:
 def test_an_int8_image_fits_10_kb(image: Path) -> None:
     text, data = map(int, call(image.parent, f"{ARM}size", image.name).splitlines()[1].split()[:2])
     assert text + data <= IMAGE_BYTES, f"{text + data} bytes of flash"
-    print(f"compiled-in 64-32-32-10 int8, Cortex-M0 -Os: {text + data} bytes of flash")  # docs/benchmarks.md
 
 
 @pytest.mark.qemu
@@ -106,5 +106,6 @@ def test_the_stack_has_a_bound(image: Path) -> None:
 )
 def test_nothing_relies_on_a_wide_int(prefix: str, flags: Sequence[str], tmp_path: Path) -> None:
     if shutil.which(f"{prefix}gcc") is None:
-        pytest.skip(f"no {prefix}gcc")
+        missing = pytest.fail if os.environ.get("EDGELEARN_REQUIRE_QEMU") == "1" else pytest.skip
+        missing(f"needs {prefix}gcc: make tools")
     compiled(tmp_path, prefix, (*NARROWING, *flags))

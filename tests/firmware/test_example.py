@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from edgelearn import boards, images
-from edgelearn.errors import ConfigError
+from edgelearn.errors import ConfigError, EdgeLearnError
 from edgelearn.job import prepare
+from tests.cli.documents import ROOT, blocks, run_shell
 
-SENSOR = Path(__file__).resolve().parents[2] / "firmware/examples/sensor"
+PAGE = "firmware/examples/sensor/README.md"
+SENSOR = (ROOT / PAGE).parent
 BOARDS = ("microbit", "mps2-an386")
 WITH_NV = ("microbit",)
+LINES = 40  # that the page shows
 SECONDS, REPORTS = 30.0, 11  # the board never ends: listen to so many reports, and no longer than this
 REPORT = re.compile(r"step (\d+)  right (\d+) %  ram (\d+)  stack (\d+)")
 
@@ -63,6 +66,33 @@ def test_it_learns_with_no_host(board_id: str) -> None:
         assert 0 < stack <= image.stack_bound <= image.stack
     assert {"a shake", "a circle", "a lift"} <= set(said)
     assert ("saved" in said) == (board_id in WITH_NV)
+
+
+def without_stack(said: str) -> list[str]:
+    """Lines less the bytes of stack, which are another compiler's to choose."""
+    return [line.partition("  stack")[0] for line in said.splitlines()]
+
+
+@pytest.mark.qemu
+def test_the_page_says_what_is_printed() -> None:
+    (block,) = [b for b in blocks(PAGE, "sh") if "qemu-system-arm" in b.text]
+    (shown,) = blocks(PAGE, "text")
+    said = without_stack(run_shell(block.text, ROOT).stdout)
+    assert len(said) == LINES
+    assert said[: len(shown.text.splitlines())] == without_stack(shown.text)
+
+
+@pytest.mark.qemu
+def test_a_plan_of_ones_own_takes_the_place_of_gestures(tmp_path: Path) -> None:
+    (tmp_path / "firmware").symlink_to(ROOT / "firmware")
+    (block,) = [b for b in blocks(PAGE, "sh") if "edgelearn export" in b.text]
+    done = run_shell(block.text, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert Path(done.stdout.splitlines()[-1]).is_file()
+    header = tmp_path / "my-app/gestures_plan.h"
+    header.write_text(header.read_text().replace("EL_APP_INPUTS 48", "EL_APP_INPUTS 64"))
+    with pytest.raises(EdgeLearnError, match="another number of readings"):
+        images.build_app(boards.load("microbit"), tmp_path / "my-app")
 
 
 @pytest.mark.qemu

@@ -293,6 +293,18 @@ def test_a_port_that_the_board_does_not_have(tmp_path: Path) -> None:
         discover.open_port(board(qemu_machine=""), "qemu", Path, Path())
 
 
+def test_what_is_no_port_is_answered_with_the_forms() -> None:
+    for port in ("nonsense", "SIM", "tcp:5000", "ttyACM0"):
+        with pytest.raises(UsageError, match="no port") as caught:
+            discover.open_port(board(), port, Path, Path())
+        assert "replay:FILE" in caught.value.hint
+
+
+def test_only_ways_that_last_are_remembered() -> None:
+    assert [discover.lasting(p) for p in ("sim", "qemu", "tcp://a:1")] == ["sim", "qemu", "tcp://a:1"]
+    assert [discover.lasting(p) for p in (None, "/dev/ttyACM0", "COM3", "replay:x")] == [None] * 4
+
+
 @posix
 def test_open_port_understands_every_way(sim: Path, echo: str, pty: tuple[int, str], tmp_path: Path) -> None:
     recording = tmp_path / "session"

@@ -5,6 +5,7 @@ import gzip
 import io
 import struct
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,8 +127,9 @@ X, Y = np.ones((10, 2)), np.arange(10)
         ({"x": X * 1e300, "y": Y}, "NaN or infinite"),
         ({"x": X, "y": Y[:9]}, "x has shape"),
         ({"x": X[:, 0], "y": Y}, "x has shape"),
+        ({"x": X[:1], "y": Y[:1]}, "only one sample"),
         ({"x": X, "y": X}, "y has shape"),
-        ({"x": np.float64(1), "y": Y}, "arrays of samples"),
+        ({"x": np.float64(1), "y": Y}, "x has shape []"),
         ({"x": X[:0], "y": Y[:0]}, "is empty"),
         ({"x": X[:, :0], "y": Y}, "is empty"),
         ({"x": X, "y": Y + 0.5}, "not whole numbers"),
@@ -149,6 +151,35 @@ def test_what_cannot_be_learnt_is_refused(tmp_path: Path, arrays: dict[str, NDAr
         datasets.load(str(path))
     assert message in caught.value.message
     assert caught.value.hint
+
+
+def test_complaints_count_as_the_user_does(tmp_path: Path) -> None:
+    """Shapes and indices are those of the arrays in the file, whatever part of them becomes the test set."""
+    path = tmp_path / "a.npz"
+
+    def complaint(**arrays: NDArray[np.generic]) -> str:
+        np.savez(path, **arrays)  # pyright: ignore[reportArgumentType] its stub takes the names for flags
+        with pytest.raises(ConfigError) as caught:
+            datasets.load(str(path)).shaped((2,), 3)
+        return str(caught.value)
+
+    x, y = np.ones((10, 2)), np.arange(10) % 3
+    assert "[10, 2], y has shape [9]" in complaint(x=x, y=y[:9])
+    hole, stray = np.where(np.arange(10)[:, None] == 9, np.nan, x), np.where(np.arange(10) == 9, 7, y)
+    assert "sample 9" in complaint(x=hole, y=y)
+    assert "Set classes = 8, or correct sample 9." in complaint(x=x, y=stray)
+    assert "(test) has values that are NaN or infinite: sample 9" in complaint(x=x, y=y, x_test=hole, y_test=y)
+    assert "or correct test sample 9." in complaint(x=x, y=y, x_test=x, y_test=stray)
+    assert "that of sample 4 is 0.5" in complaint(x=x, y=np.where(np.arange(10) == 4, 0.5, y))
+
+
+def test_notes() -> None:
+    data = datasets.load("digits")
+    assert data.notes() == ()
+    (scale,) = replace(data, x_train=data.x_train * -255).notes()
+    assert "largest value is 255" in scale
+    (sorted_,) = replace(data, y_test=np.full_like(data.y_test, 3)).notes()
+    assert "1 of 10 classes" in sorted_
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n", "1\n2\n", "1,2\n3\n", "1,2\nx,y\n", "nan,1\n"])

@@ -124,3 +124,11 @@ def test_what_a_run_keeps_reads_back_equal(tmp_path: Path) -> None:
     text = GOOD.replace("lr = 0.0625", 'lr = 1e-5\nmode = "a\\"b\\\\c"\nflag = true\nn = 3')
     found = parsed(text).override(seed=3, steps=9, data=str(tmp_path / "x.npz"))
     assert recipe.parse(found.as_toml(), found.path) == found
+
+
+def test_what_is_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "blobs.npz").write_bytes(b"PK")
+    with pytest.raises(ConfigError, match="is data; a recipe is a TOML file"):
+        recipe.load(tmp_path / "blobs.npz")
+    with pytest.raises(ConfigError, match="is a folder"):
+        recipe.load(tmp_path)

@@ -12,6 +12,7 @@ from edgelearn.errors import ConfigError
 from edgelearn.ir.interp import Interpreter
 from edgelearn.passes.quantize import Calibration, nearest_power_of_two
 from edgelearn.rules import find
+from edgelearn.state import decode
 from tests.factory import DIGITS, X, Y, compiled, native, order
 
 RULE = """
@@ -131,6 +132,15 @@ def test_a_user_s_file_is_a_rule_like_any_other(tmp_path: Path) -> None:
         ("z = e @ a", "needs a weight", "s.W @ x"),
         ("z = undefined + 1", "NameError", "docs/rules.md"),
         ("z = [1][2]", "IndexError", "docs/rules.md"),
+        ("z = a >= 0", "includes equality", "a > 0"),
+        ("z = 1 - (a > 0)", "and a number", "scaled"),
+        ("z = a + 1", "and a number", "scaled"),
+        ("z = a**3", "power 3", "squares"),
+        ("z = a[0]", "single element", "whole tensors"),
+        ("z = a * L.argmax(a)", "class number", "index"),
+        ("z = a == 0", "equality", "a > 0"),
+        ("z = a != 0", "equality", "a > 0"),
+        ("M = s.M; M -= L.outer(e, a)", "never stored", "s.M -="),
     ],
 )
 def test_mistakes_show_the_user_s_own_line(tmp_path: Path, line: str, said: str, hint: str) -> None:
@@ -140,6 +150,38 @@ def test_mistakes_show_the_user_s_own_line(tmp_path: Path, line: str, said: str,
     assert line.split(":")[0] in caught.value.message
     assert said in caught.value.message
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("        return a\n", "", 13, "step returned None"),
+        ("return blocks[-1].M @ x", "return x", 21, r"predict returned a tensor of shape \(8,\)"),
+    ],
+)
+def test_a_method_that_returns_the_wrong_thing_is_shown(
+    tmp_path: Path, old: str, new: str, line: int, said: str
+) -> None:
+    user_rule(tmp_path)
+    file = tmp_path / "my_rule.py"
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=rf"my_rule.py:{line}: {said}"):
+        compile_net(find(f"{file}:Mine"), Net(64, (8,), 10), Calibration(X, Y))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "f32"])
+def test_a_rate_of_zero_freezes(dtype: str) -> None:
+    net = compiled(dtype=dtype, lr=0.0)
+    core = native(net)
+    before = core.read_state()
+    core.learn(net.encode(X), Y, order(50))
+    first, last = (decode(net.module, raw).tensors for raw in (before, core.read_state()))
+    assert all((first[name] == last[name]).all() for name in first)
+
+
+def test_rates_beyond_all_numbers_are_refused() -> None:
+    with pytest.raises(ConfigError, match="rate of 1e-30 is beyond"):
+        compiled(lr=1e-30)
 
 
 def test_matrix_updates_must_be_outer_products(tmp_path: Path) -> None:

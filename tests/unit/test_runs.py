@@ -164,6 +164,7 @@ def test_a_full_disk_leaves_the_store_whole(path: Path) -> None:
         with pytest.raises(StorageFullError, match="Cannot write 100064 bytes") as caught:
             store.checkpoint(run, 2, bytes(100_000), 0)
         assert caught.value.exit_code == 13
+        assert "Free some space" in caught.value.hint
         newest = store.newest_checkpoint(run)
         assert newest == runs.Checkpoint(1, 0, b"old")
         assert store.metrics(run) == {"loss": ((2, 0.5),)}, "what waited must not be lost with the failed transaction"
@@ -175,6 +176,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         with pytest.raises(StorageFullError) as caught:
             RunStore(path)
         assert "EDGELEARN_RUNS" in caught.value.hint
+        assert "space" not in caught.value.hint
 
 
 @pytest.mark.parametrize("raw", [b"not a database" * 100, b"SQLite format 3\0" + b"\xff" * 2000])
@@ -197,6 +199,22 @@ def test_rows_of_other_types_are_damage(path: Path, change: str) -> None:
         db.close()
         with pytest.raises(ConfigError, match="damaged"):
             store.get(run)
+
+
+def test_a_store_of_the_first_format_opens(path: Path) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        db.executescript(runs._SCHEMA + "PRAGMA user_version = 1;")
+        row = ("old", "2026", "", "mono-forward", "", "", "sim", "int8", 0, b"", "{}", "finished", "{}")
+        db.execute("INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", row)
+    db.close()
+    for _ in range(2):
+        with RunStore(path) as store:
+            assert store.get("old").port is None
+    with RunStore(path) as store:
+        store.reached_by("old", "qemu")
+        assert store.get("old").port == "qemu"
+        assert store.get(create(store)).port is None
 
 
 def test_a_newer_format_is_refused(path: Path) -> None:

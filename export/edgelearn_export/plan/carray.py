@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgelearn.ir.core import Module
@@ -10,11 +11,12 @@ from edgelearn_export.plan import encode
 from edgelearn_export.plan import format as F  # noqa: N812
 
 BYTES_PER_LINE = 20
+STATE = "el_app_state"
 
 
 @dataclass(frozen=True)
 class CBackend:
-    """Entry point ``plan-c`` of ``edgelearn.backends``: one C file to compile together with firmware/core."""
+    """Entry point ``plan-c`` of ``edgelearn.backends``: a C file to compile together with firmware/core, and its header."""
 
     name: str = "plan-c"
     suffix: str = ".c"
@@ -23,31 +25,81 @@ class CBackend:
         """C text that defines ``el_app_plan``, ``el_app_plan_bytes`` and ``el_kernel_table``."""
         return c_source(encode(module, board), module).encode()
 
+    def files(self, module: Module, board: str, name: str, state: bytes | None = None) -> dict[str, bytes]:
+        """``NAME_plan.c`` and ``NAME_plan.h`` by file name; ``state``, the raw state of a run, becomes ``el_app_state``."""
+        plan, stem = encode(module, board), identifier(name)
+        source, header = c_source(plan, module, state), c_header(plan, module, stem, state is not None)
+        return {f"{stem}_plan.c": source.encode(), f"{stem}_plan.h": header.encode()}
 
-def c_source(plan: bytes, module: Module) -> str:
-    """The C text for plan bytes; ``module`` is named in its comment."""
-    codes = sorted(kernels(plan))
+
+def c_source(plan: bytes, module: Module, state: bytes | None = None) -> str:
+    """The C text for plan bytes, and for the state to start from where there is one."""
     names = {code: name for name, code, _ in F.KERNELS}
-    rows = [", ".join(str(b) for b in plan[i : i + BYTES_PER_LINE]) for i in range(0, len(plan), BYTES_PER_LINE)]
-    sizes = f"state {module.integer('state_bytes')} bytes, arena {module.integer('arena_bytes')} bytes"
+    rows = (f"[{code}] = el_k_{names[code]}" for code in sorted(kernels(plan)))
     lines = [
-        f"/* {module.name}: made by edgelearn from rule {module.attr('rule', '?')}, {module.dtype}; {sizes};",
-        f" * plan {zlib.crc32(plan[:-4]):#010x}. */",
-        '#include "el_kernel.h"', "",
-        f"const uint32_t el_app_plan_bytes = {len(plan)};",
-        "_Alignas(4) EL_ROM uint8_t el_app_plan[] = {", *(f"    {row}," for row in rows), "};", "",
-        "EL_ROM el_kernel el_kernel_table[EL_KERNEL_CODES] = {", *(f"    [{c}] = el_k_{names[c]}," for c in codes), "};", "",
+        *_title(plan, module), '#include "el_kernel.h"', "",
+        *_array("el_app_plan", plan), *(_array(STATE, state) if state is not None else ()),
+        *_braced("EL_ROM el_kernel el_kernel_table[EL_KERNEL_CODES]", rows),
     ]  # fmt: skip
     return "\n".join(lines)
 
 
+def c_header(plan: bytes, module: Module, name: str, has_state: bool) -> str:
+    """Declares what the C source defines, and what an application must provide: memory, and samples of this shape."""
+    guard = f"EL_PLAN_{name.upper()}_H"  # a run's id starts with a digit
+    state_bytes, arena_bytes = module.integer("state_bytes"), module.integer("arena_bytes")
+    x = dict(module.entry("infer").params)["%x"]
+    sample = "float" if x.exp is None else "int8_t: the real value times 2^-EL_APP_INPUT_EXP"
+    lines = [
+        *_title(plan, module), f"#ifndef {guard}", f"#define {guard}",
+        '#include "edgelearn.h"', '#include "el_hal.h"', *(['#include "el_start.h"'] if has_state else ()), "",
+        f"#define EL_APP_STATE_BYTES {state_bytes}",
+        f"#define EL_APP_ARENA_BYTES {arena_bytes}",
+        f"#define EL_APP_POOL_BYTES {pool_bytes(state_bytes, arena_bytes)} "
+        "/* _Alignas(8) static uint8_t pool[EL_APP_POOL_BYTES]; 7 more if not aligned */",
+        f"#define EL_APP_INPUTS {x.size} /* {sample} */",
+        f"#define EL_APP_INPUT_EXP ({x.exp.const if x.exp else 0})",
+        f"#define EL_APP_CLASSES {module.integer('classes')}", "",
+        *_extern("el_app_plan"), *(_extern(STATE) if has_state else ()),
+        "#endif", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def pool_bytes(state_bytes: int, arena_bytes: int) -> int:
+    """Bytes that ``el_open`` needs at an address that is a multiple of 8: the arena starts at one too."""
+    return -(-state_bytes // 8) * 8 + arena_bytes
+
+
+def identifier(name: str) -> str:
+    """``name`` as the compiler and make take it, but for a digit in front."""
+    return "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
+
+
 def kernels(plan: bytes) -> set[int]:
     """Codes of the kernels that a plan calls."""
-    at = F.offsets("header")
-    size = F.STRUCTS["op"].size
-    n_ops = int.from_bytes(plan[at["n_infer"] : at["n_infer"] + 2], "little") + int.from_bytes(
-        plan[at["n_learn"] : at["n_learn"] + 2], "little"
-    )
-    tlvs = int.from_bytes(plan[at["tlv_bytes"] : at["tlv_bytes"] + 4], "little")
-    end = len(plan) - 4 - tlvs
-    return {plan[end - size * (i + 1)] for i in range(n_ops)}
+    header = dict(zip((name for name, _ in F.HEADER), F.STRUCTS["header"].unpack_from(plan), strict=True))
+    size, end = F.STRUCTS["op"].size, len(plan) - 4 - header["tlv_bytes"]
+    return {plan[end - size * (i + 1)] for i in range(header["n_infer"] + header["n_learn"])}
+
+
+def _title(plan: bytes, module: Module) -> list[str]:
+    sizes = f"state {module.integer('state_bytes')} bytes, arena {module.integer('arena_bytes')} bytes"
+    return [
+        f"/* {module.name}: made by edgelearn from rule {module.attr('rule', '?')}, {module.dtype}; {sizes};",
+        f" * plan {zlib.crc32(plan[:-4]):#010x}. */",
+    ]
+
+
+def _array(name: str, raw: bytes) -> list[str]:
+    """Definitions of ``name`` and ``name_bytes``."""
+    rows = (", ".join(map(str, raw[i : i + BYTES_PER_LINE])) for i in range(0, len(raw), BYTES_PER_LINE))
+    return [f"const uint32_t {name}_bytes = {len(raw)};", *_braced(f"_Alignas(4) EL_ROM uint8_t {name}[]", rows)]
+
+
+def _braced(declared: str, rows: Iterable[str]) -> list[str]:
+    return [f"{declared} = {{", *(f"    {row}," for row in rows), "};", ""]
+
+
+def _extern(name: str) -> list[str]:
+    return [f"extern const uint32_t {name}_bytes;", f"extern EL_ROM uint8_t {name}[];"]

@@ -3,6 +3,7 @@
  * While the user holds a button, each window of readings is first a test, then a lesson; without it, the board says what
  * it sees. What it learnt outlives the power where there is memory for it. */
 #include "edgelearn.h"
+#include "gestures_plan.h" /* gestures.toml, compiled */
 #include "port.h"
 #include "sensor.h"
 
@@ -10,10 +11,11 @@
 #define SAVE_EVERY 1000u  /* lessons between two writes: flash wears out */
 #define NOTHING 0xFFFFu
 
-extern const uint8_t el_app_plan[]; /* gestures.c: gestures.toml, compiled */
-extern const uint32_t el_app_plan_bytes;
-extern uint8_t __pool_start[], __pool_end[]; /* all the RAM that is left, from the linker script */
+_Static_assert(EL_APP_INPUTS == SENSOR_VALUES, "the plan takes another number of readings than sensor.h gives");
+_Static_assert(EL_APP_INPUT_EXP == SENSOR_EXP, "the plan takes readings in another unit than sensor.h gives");
+_Static_assert(EL_APP_CLASSES == SENSOR_CLASSES, "the plan knows another number of classes than sensor.h");
 
+static _Alignas(8) uint8_t pool[EL_APP_POOL_BYTES];
 static el_t el;
 static const el_hal *hal;
 static uint32_t lessons, right; /* since the last report */
@@ -84,7 +86,7 @@ static void live(const int8_t *window) {
 int main(void) {
   static int8_t window[SENSOR_VALUES];
   hal = el_port_open();
-  int code = el_open(&el, hal, el_app_plan, el_app_plan_bytes, __pool_start, (size_t)(__pool_end - __pool_start), 1);
+  int code = el_open(&el, hal, el_app_plan, el_app_plan_bytes, pool, sizeof pool, 1);
   if (code) halt(code);
   say(el_load(&el) == EL_OK ? "I remember\r\n" : "I know nothing yet\r\n");
   for (;;)

@@ -1,4 +1,4 @@
-"""Writes gestures.npz, windows as sensor.c draws them, and gestures.c, the recipe compiled for any board.
+"""Writes gestures.npz, windows as sensor.c draws them, and gestures_plan.c and .h, the recipe compiled for any board.
 
 python firmware/examples/sensor/make_data.py            # write both
 python firmware/examples/sensor/make_data.py --check    # exit 1 if one of them is stale
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelearn.ir.rng import mix
-from edgelearn.job import backend, prepare
+from edgelearn.job import prepare
+from edgelearn_export.plan.carray import CBackend
 
 HERE = Path(__file__).resolve().parent
 WINDOWS, SAMPLES, UNIT = 250, 16, 64  # readings are in 1/UNIT g
@@ -63,9 +64,9 @@ def data() -> bytes:
     return file.getvalue()
 
 
-def plan() -> bytes:
-    """gestures.c: the plan for any board, and the table of the kernels that it calls."""
-    return backend("plan-c").export(prepare(HERE / "gestures.toml").module, "")
+def plan() -> dict[str, bytes]:
+    """gestures_plan.c and gestures_plan.h by name: the plan for any board, and the table of the kernels that it calls."""
+    return CBackend().files(prepare(HERE / "gestures.toml").module, "", "gestures")
 
 
 def update(name: str, new: bytes, stale: bool, checking: bool) -> bool:
@@ -84,8 +85,9 @@ def main(arguments: list[str]) -> int:
     kept = np.load(table) if table.exists() else {}  # the bytes of a zip file also say when it was made: compare values
     same = bool(kept) and np.array_equal(kept["x"] * UNIT, x) and np.array_equal(kept["y"], y)
     stale = update("gestures.npz", data(), not same, checking)
-    made, source = plan(), HERE / "gestures.c"
-    stale |= update("gestures.c", made, not source.exists() or source.read_bytes() != made, checking)
+    for name, made in plan().items():
+        source = HERE / name
+        stale |= update(name, made, not source.exists() or source.read_bytes() != made, checking)
     return int(stale)
 
 

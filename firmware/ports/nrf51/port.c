@@ -27,6 +27,9 @@
 #define GPIO_OUTSET REG(0x50000508u)
 #define GPIO_DIRSET REG(0x50000518u)
 
+#define CLOCK_HFCLKSTART REG(0x40000000u)
+#define CLOCK_HFCLKSTARTED REG(0x40000100u)
+#define CRYSTAL_PATIENCE 20000u /* turns of the loop: several ms, where the crystal needs less than one */
 #define TIMER0_START REG(0x40008000u)
 #define TIMER0_CAPTURE0 REG(0x40008040u)
 #define TIMER0_BITMODE REG(0x40008508u)
@@ -152,7 +155,15 @@ static void open_uart(void) {
   irq_enable(UART_IRQ);
 }
 
+/* The crystal: the RC oscillator that runs at reset may be off by more than a UART at 115,200 baud forgives. Waits a bounded time,
+ * since an emulator has no crystal to start. */
+static void start_crystal(void) {
+  CLOCK_HFCLKSTART = 1;
+  for (uint32_t patience = CRYSTAL_PATIENCE; !CLOCK_HFCLKSTARTED && patience; patience--) continue;
+}
+
 const el_hal *el_port_open(void) {
+  start_crystal();
   TIMER0_BITMODE = TIMER_32_BIT;
   TIMER0_PRESCALER = TIMER_1_MHZ;
   TIMER0_START = 1;

@@ -1,0 +1,150 @@
+"""A whole training over a bad line, with a board that dies, and interrupted where it hurts: always the same final bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgelearn.errors import Interrupted
+from edgelearn.job import Job, prepare
+from edgelearn.link.children import SimTransport
+from edgelearn.link.client import BoardRestarted, Client
+from edgelearn.link.replay import RecordingTransport
+from edgelearn.link.transport import Transport
+from edgelearn.paths import native
+from edgelearn.runs import RunStore
+from edgelearn.session import Session, connect
+from edgelearn.testing.faulty_pipe import FaultyPipe
+
+STEPS = 1200
+
+
+@pytest.fixture(scope="module")
+def job() -> Job:
+    return prepare("digits", "sim", steps=STEPS, seed=2)
+
+
+@pytest.fixture(scope="module")
+def clean(job: Job, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The hash that every run here must end in."""
+    with RunStore(tmp_path_factory.mktemp("clean") / "runs.sqlite") as store, connect("sim") as board:
+        return board.train(job, store).data["state_sha256"]
+
+
+@pytest.mark.parametrize("rate", [1e-4, 1e-3, 3e-3])
+def test_a_bad_line_changes_nothing(job: Job, clean: str, rate: float) -> None:
+    with Session("sim", wrap=lambda inner: FaultyPipe(inner, rate, seed=7)) as board:
+        data = board.train(job).data
+    assert data["state_sha256"] == clean
+    assert data["ram"]["planned"] == data["ram"]["measured"]
+    if rate >= 1e-3:
+        assert data["link"]["retries"] > 0, "the line was not bad at all"
+
+
+class Mortal:
+    """A sim board that is killed, and started anew, at the ``deaths``-th writes."""
+
+    name = "mortal"
+
+    def __init__(self, inner: Transport, deaths: set[int]) -> None:
+        self.inner, self.deaths, self.writes = inner, deaths, 0
+
+    def read(self, timeout: float) -> bytes:
+        return self.inner.read(timeout)
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+        if self.writes in self.deaths:
+            self.inner.close()
+            self.inner = SimTransport(native("el-sim"), ["--board", "sim"])
+        self.inner.write(data)
+
+    def reset_input(self) -> None:
+        self.inner.reset_input()
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@pytest.mark.parametrize("deaths", [{25}, {60, 200}, {150, 151, 300}])
+def test_a_board_that_restarts_is_brought_back(job: Job, clean: str, deaths: set[int]) -> None:
+    pipes: list[Mortal] = []
+
+    def wrap(inner: Transport) -> Transport:
+        pipes.append(Mortal(inner, deaths))
+        return pipes[0]
+
+    with Session("sim", wrap=wrap) as board:
+        assert board.train(job).data["state_sha256"] == clean
+    assert pipes[0].writes > max(deaths), "it never died"
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, method: str, nth: int, when: Callable[[], bool] = lambda: True) -> None:
+    """Ctrl-C at the nth call of a method of the client, after it has done its work."""
+    original, calls = getattr(Client, method), [0]
+
+    def wrapped(self: Client, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        calls[0] += when()
+        if calls[0] == nth:
+            calls[0] += 1
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(Client, method, wrapped)
+
+
+@pytest.mark.parametrize(
+    ("method", "nth"),
+    [(m, n) for m, n in {"send_plan": 1, "init": 1, "infer": 2, "learn": 2, "read_state": 2, "stats": 1}.items() for n in range(1, n + 1)],
+)  # fmt: skip
+def test_ctrl_c_anywhere_leaves_a_run_that_resumes(
+    job: Job, clean: str, method: str, nth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunStore(tmp_path / "own.sqlite") as store:
+        with monkeypatch.context() as patch, connect("sim") as board:
+            interrupt(patch, method, nth)
+            with pytest.raises(Interrupted, match="is kept up to step"):
+                board.train(job, store, evaluate_before=True)
+        run = store.list()[0]
+        assert run.status == "interrupted"
+        with connect("sim") as board:
+            assert board.resume(run.id, store).data["state_sha256"] == clean
+
+
+@pytest.mark.parametrize("method", ["send_plan", "init"])
+def test_ctrl_c_while_a_restarted_board_is_set_up_again(
+    job: Job, clean: str, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the board holds then is no state of the run, and must not be stored as one."""
+    restarted = [False]
+    original = Client.learn
+
+    def learn(self: Client, *args: Any, **kwargs: Any) -> int:
+        if self.step > 0 and not restarted[0]:
+            restarted[0] = True
+            self.send_plan(prepare("digits-tiny", "sim", steps=10).plan)  # as empty as after a reset
+            raise BoardRestarted(self.hello)
+        return original(self, *args, **kwargs)
+
+    with RunStore(tmp_path / "own.sqlite") as store:
+        with monkeypatch.context() as patch, connect("sim") as board:
+            patch.setattr(Client, "learn", learn)
+            interrupt(patch, method, 1, lambda: restarted[0])
+            with pytest.raises(Interrupted):
+                board.train(job, store)
+        run = store.list()[0]
+        with connect("sim") as board:
+            assert board.resume(run.id, store).data["state_sha256"] == clean
+
+
+def test_a_recorded_session_replays(tmp_path: Path) -> None:
+    job = prepare("digits-tiny", "sim", steps=30)
+    log = tmp_path / "session.elog"
+    with Session("sim", wrap=lambda inner: RecordingTransport(inner, log)) as board:
+        recorded = board.train(job).data["state_sha256"]
+    with Session("sim", f"replay:{log}") as board:
+        assert board.train(job).data["state_sha256"] == recorded
