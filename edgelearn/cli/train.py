@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,9 +16,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from edgelearn.job import Job
+    from edgelearn.link.transport import Transport
     from edgelearn.session import Progress
 
 app = typer.Typer(rich_markup_mode=None)
+Record = Annotated[
+    Path | None, typer.Option("--record", metavar="FILE", help="Write the conversation down, for --port replay:FILE.")
+]
 Stream = Annotated[bool, typer.Option("--stream", help="Print JSON lines: progress, and the result last.")]
 
 
@@ -32,6 +38,7 @@ def train(
     data: options.Data = None,
     drops: options.Drops = None,
     batch: options.Batch = None,
+    record: Record = None,
     stream: Stream = False,
     as_json: options.Json = False,
 ) -> None:
@@ -47,9 +54,18 @@ def train(
     quiet = as_json or stream
     if not quiet:
         output.show(output.text(headline(job)))
-    with Session(board, port) as session, progress.training("learning", quiet) as show:
+    with Session(board, port, _recorder(record)) as session, progress.training("learning", quiet) as show:
         result = session.train(job, on_progress=progress.now_and_then(_line) if stream else show)
     output.report("train", result.data, quiet, outcome)
+
+
+def _recorder(file: Path | None) -> Callable[[Transport], Transport]:
+    """What writes the conversation to ``file``; what does nothing, for None."""
+    if file is None:
+        return lambda transport: transport
+    from edgelearn.link.replay import RecordingTransport
+
+    return lambda transport: RecordingTransport(transport, file)
 
 
 def check_batch(job: Job) -> None:

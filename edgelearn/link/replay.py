@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from pathlib import Path
 
-from edgelearn.errors import ConfigError, LinkLostError, MismatchError
+from edgelearn.errors import ConfigError, LinkLostError, MismatchError, StorageFullError
 from edgelearn.link.frame import Decoder
 from edgelearn.link.messages import unpack
 from edgelearn.link.transport import Transport
@@ -18,11 +18,19 @@ _MAGIC = "edgelearn-replay 1"
 
 
 class RecordingTransport:
-    """Passes everything through to ``inner`` and writes it to ``path``."""
+    """Passes everything through to ``inner`` and writes it to ``path``.
+
+    Raises:
+        StorageFullError: the file cannot be written.
+    """
 
     def __init__(self, inner: Transport, path: Path) -> None:
         self._inner = inner
-        self._file = path.open("w", encoding="ascii")
+        try:
+            self._file = path.open("w", encoding="ascii")
+        except OSError as error:
+            inner.close()
+            raise StorageFullError(f"Cannot write {path}: {error.strerror}.", "Name another file.") from error
         print(_MAGIC, file=self._file)
 
     @property

@@ -318,3 +318,12 @@ def test_bench_imports_stays_in_its_budget(cli: Cli) -> None:
     rows = {row["name"]: row for row in cli("bench", "imports", "--starts", "3", "--json").json["rows"]}
     if os.getloadavg()[0] < 1:  # on a busy machine the figure says nothing
         assert rows["edgelearn --help"]["seconds"] < 2 * rows["edgelearn --help"]["budget"]
+
+
+def test_a_recorded_training_can_be_had_again_without_a_board(cli: Cli, tmp_path: Path) -> None:
+    log = tmp_path / "session.elog"
+    first = cli("train", "digits-tiny", "--steps", "40", "--record", str(log), "--json").json
+    again = cli("train", "digits-tiny", "--steps", "40", "--port", f"replay:{log}", "--json").json
+    assert again["state_sha256"] == first["state_sha256"]
+    refused = cli("train", "digits-tiny", "--steps", "40", "--record", str(tmp_path / "no" / "file"), "--json")
+    assert refused.code == 13
