@@ -254,7 +254,7 @@ class Session:
     # --- results ------------------------------------------------------------------------------------------------------
 
     def _result(self, job: Job, run: str, seconds: float, learnt: int, before: float | None) -> dict[str, Any]:
-        raw = self.client.read_state(job.state_bytes)
+        final = state.decode(job.module, self.client.read_state(job.state_bytes))
         evaluation = self._evaluate(job)
         stats = self.client.stats()
         planned = job.state_bytes + job.arena_bytes
@@ -263,7 +263,7 @@ class Session:
             "rule": job.rule_name, "rule_source": job.rule_source,
             "dtype": job.compiled.dtype, "steps": job.steps,
             "seed": job.recipe.train.seed, "net": str(job.compiled.net), "accuracy": evaluation.accuracy,
-            "state_sha256": state.decode(job.module, raw).sha256(job.module),
+            "state_sha256": final.sha256(job.module),
             "ram": {
                 "state": stats.state, "arena": stats.arena, "stack": stats.stack, "stack_size": stats.stack_size,
                 "stack_bound": images.build(self.board).stack_bound if self.emulated else None,
@@ -274,6 +274,7 @@ class Session:
                 "bytes_tx": self.client.bytes_tx, "bytes_rx": self.client.bytes_rx, "retries": self.client.retries,
                 "overruns": stats.overruns, "bad_frames": stats.bad_frames,
             },
+            "exponents": {s.name: [s.start, final.exps[s.name]] for s in job.module.slots},
             "notes": list(job.notes),
         }  # fmt: skip
         if before is not None:

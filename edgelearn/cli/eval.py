@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 MAX_CLASSES = 12  # that a confusion table fits on a screen
-Samples = Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Only the first N test samples.")]
+Samples = Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Only N of the test samples.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="S", min=0, help="Choose them at random, by this seed; else the first.")
+]
 
 
 @app.command(name="eval")
@@ -23,20 +26,24 @@ def evaluate(
     port: options.Port = None,
     data: options.Data = None,
     steps: Samples = None,
+    seed: Seed = None,
     as_json: options.Json = False,
 ) -> None:
     """Measure the accuracy of a run on its board."""
     import numpy as np
 
     from edgelearn import session as sessions
+    from edgelearn.ir import rng
     from edgelearn.runs import RunStore
 
     with RunStore() as store:
         found = store.get(run)
         with sessions.reopen(found, board, port) as session:
             job = session.load_run(found, store, **options.overrides(data=data))
-            guesses = np.asarray(session.infer(job, job.data.x_test[:steps]))
-    result = sessions.evaluate(guesses, job.data.y_test[:steps], job.data.classes)
+            n = len(job.data.y_test)
+            chosen = (np.arange(n) if seed is None else rng.permutation(seed, 0, n))[:steps]
+            guesses = np.asarray(session.infer(job, job.data.x_test[chosen]))
+    result = sessions.evaluate(guesses, job.data.y_test[chosen], job.data.classes)
     told = {"accuracy": result.accuracy, "n": result.n, "confusion": result.confusion}
     output.report("eval", {"run": found.id, "board": job.board.id, "data": job.data.name, **told}, as_json, _human)
 

@@ -15,15 +15,31 @@ app = typer.Typer(rich_markup_mode=None)
 Listen = Annotated[str, typer.Option("--listen", metavar="tcp://HOST:PORT", help="Where; port 0 takes a free one.")]
 
 
+Baud = Annotated[
+    int | None,
+    typer.Option("--baud", metavar="N", min=1, help="Take N/10 bytes per second and drop what does not fit; sim only."),
+]
+Buffer = Annotated[int | None, typer.Option("--rx-buffer", metavar="BYTES", min=64, help="Receive ring; sim only.")]
+
+
 @app.command()
-def sim(board: options.Board = "sim", listen: Listen = "tcp://127.0.0.1:0", as_json: options.Json = False) -> None:
+def sim(
+    board: options.Board = "sim",
+    listen: Listen = "tcp://127.0.0.1:0",
+    baud: Baud = None,
+    rx_buffer: Buffer = None,
+    as_json: options.Json = False,
+) -> None:
     """Serve a simulated or emulated board over TCP, until Ctrl-C."""
     from edgelearn import boards, images
     from edgelearn.link import listen as listening
     from edgelearn.paths import native
 
     chosen = boards.load(board)
-    child, where = listening.listen(chosen, listen, lambda: images.build(chosen).path, native("el-sim"))
+    given = {"--baud": baud, "--rx-buffer": rx_buffer}
+    arguments = [text for name, value in given.items() if value is not None for text in (name, str(value))]
+    image = lambda: images.build(chosen).path  # noqa: E731 (called only where QEMU needs it)
+    child, where = listening.listen(chosen, listen, image, native("el-sim"), arguments)
     try:
         if as_json:
             output.emit("sim", {"board": chosen.id, "listen": where})

@@ -6,7 +6,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgelearn.errors import MissingToolError, PortBusyError, UsageError
@@ -19,12 +19,14 @@ QEMU = "qemu-system-arm"
 _START_S = 10.0
 
 
-def listen(board: BoardLike, address: str, image: Callable[[], Path], sim: Path) -> tuple[Child, str]:
+def listen(
+    board: BoardLike, address: str, image: Callable[[], Path], sim: Path, arguments: Sequence[str] = ()
+) -> tuple[Child, str]:
     """Starts ``board`` as a child of ours; returns it and the address where it listens.
 
     Args:
         address: ``tcp://host:port``; port 0 takes a free one.
-        image: gives the firmware image for QEMU. sim: the ``el-sim`` program.
+        image: gives the firmware image for QEMU. sim: the ``el-sim`` program, which ``arguments`` are for.
 
     Raises:
         UsageError: the address makes no sense, or this board is neither simulated nor emulated.
@@ -35,8 +37,12 @@ def listen(board: BoardLike, address: str, image: Callable[[], Path], sim: Path)
     host, port = split_address(address[:-1] + "1" if any_port else address)
     port = _free(host, 0 if any_port else port)
     where = f"{host}:{port}"
+    if arguments and "sim" not in board.ports:
+        raise UsageError(
+            f"{board.id} takes no {arguments[0]}.", "Only the board sim can be told its baud rate and ring."
+        )
     if "sim" in board.ports:
-        child = Child("The sim board", [str(sim), "--tcp", where, "--board", board.id])
+        child = Child("The sim board", [str(sim), "--tcp", where, "--board", board.id, *arguments])
         started = child.first_line().startswith("port ")
     elif board.qemu_machine:
         child = Child("QEMU", [sys.executable, "-I", "-S", guard.__file__, *_command(board, where, image())])

@@ -222,6 +222,15 @@ def test_eval_counts_every_sample_once(cli: Cli, run_id: str) -> None:
     assert "taken for" in cli("eval", run_id).out
 
 
+def test_eval_of_some_test_samples(cli: Cli, run_id: str) -> None:
+    first, drawn, again = (
+        cli("eval", run_id, "--steps", "30", *seed, "--json").json for seed in ((), ("--seed", "4"), ("--seed", "4"))
+    )
+    assert first["n"] == drawn["n"] == 30
+    assert drawn == again
+    assert drawn["confusion"] != first["confusion"]
+
+
 def test_infer_by_index_and_by_number(cli: Cli, run_id: str) -> None:
     samples = cli("infer", run_id, "--index", "3", "--index", "0", "--json").json["samples"]
     assert [s["index"] for s in samples] == [3, 0]
@@ -284,10 +293,12 @@ def test_doctor_says_what_is_broken(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     assert answer.code == 13
 
 
-def test_sim_listens_until_it_is_told_to_stop(cli: Cli) -> None:
+@pytest.mark.parametrize("line", [(), ("--baud", "2000000", "--rx-buffer", "300")])
+def test_sim_listens_until_it_is_told_to_stop(cli: Cli, line: tuple[str, ...]) -> None:
+    """Also at a baud rate, where what does not fit the ring is lost."""
     import signal
 
-    process = start("sim", "--json")
+    process = start("sim", "--json", *line)
     try:
         assert process.stdout
         port = json.loads(process.stdout.readline())["listen"]
