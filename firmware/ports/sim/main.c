@@ -32,11 +32,6 @@ static struct {
 static uint8_t *stack;     /* lowest address of the core's stack */
 static uint8_t *stack_top; /* what was the core's own of it: the C library keeps the rest */
 
-void sim_die(const char *what) {
-  perror(what);
-  exit(1);
-}
-
 static uint8_t *memory(size_t n) {
   void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) sim_die("el-sim: memory");
