@@ -30,7 +30,7 @@ from edgelearn.runs import Checkpoint, Run, RunStore
 
 CHECKPOINTS = 20  # about so many in a run
 MIN_CHECKPOINT_STEPS = 500
-MAX_RESTARTS = 5  # of the board within one checkpoint interval
+MAX_RESTARTS = 5  # of the board without a new checkpoint in between
 
 
 @dataclass(frozen=True)
@@ -163,15 +163,19 @@ class Session:
             self._deploy(job, checkpoint)
             before = self._evaluate(job).accuracy if evaluate_before else None
             counter, first = _Counter(), self.client.step
-            self._learn(job, runs, run, counter, on_progress)
-            result = self._result(job, run, time.monotonic() - counter.started, job.steps - first, before)
+
+            def work() -> dict[str, Any]:
+                self._learn(job, runs, run, counter, on_progress)
+                return self._result(job, run, time.monotonic() - counter.started, job.steps - first, before)
+
+            result = self._through_restarts(job, runs, run, work)
         except KeyboardInterrupt:
             raise self._interrupted(job, runs, run) from None
         except EdgeLearnError as error:
             with suppress(EdgeLearnError):  # the run store itself may be what failed
                 runs.finish(run, "failed", {"error": error.message})
             if isinstance(error, LinkLostError):
-                raise LinkLostError(error.message, f"{error.hint} Go on with: edgelearn resume {run}") from error
+                raise LinkLostError(error.message, f"{error.hint} Then go on with: edgelearn resume {run}") from error
             raise
         runs.finish(run, "finished", result)
         return Result(run, result["accuracy"], result)
@@ -187,23 +191,37 @@ class Session:
             f"Stopped; run {run} is kept up to step {step:,} of {job.steps:,}.", f"Go on with: edgelearn resume {run}"
         )
 
+    def _through_restarts(
+        self, job: Job, runs: RunStore, run: str, work: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Does ``work``, and does it again from the newest checkpoint each time that the board restarted meanwhile.
+
+        Raises:
+            BoardRestarted: too often without getting any further.
+        """
+        restarts, reached, lost = 0, 0, False
+        while True:
+            try:
+                if lost:
+                    self.client.connect(self.board.id)
+                    self._deploy(job, runs.newest_checkpoint(run))
+                    lost = False
+                return work()
+            except BoardRestarted:
+                newest = runs.newest_checkpoint(run)
+                step = 0 if newest is None else newest.step
+                restarts = 1 if step > reached else restarts + 1
+                reached, lost = step, True
+                if restarts > MAX_RESTARTS:
+                    raise
+
     def _learn(self, job: Job, runs: RunStore, run: str, counter: _Counter, on_progress: OnProgress | None) -> None:
         every = max(MIN_CHECKPOINT_STEPS, job.steps // CHECKPOINTS)
-        restarts = 0
         while self.client.step < job.steps:
             last = min((self.client.step // every + 1) * every, job.steps)
             chunk = _Counter()
-            try:
-                self._stream(job, last, chunk, counter, on_progress)
-                self._keep(job, runs, run)
-            except BoardRestarted:
-                restarts += 1
-                if restarts > MAX_RESTARTS:
-                    raise
-                self.client.connect(self.board.id)
-                self._deploy(job, runs.newest_checkpoint(run))
-                continue
-            restarts = 0
+            self._stream(job, last, chunk, counter, on_progress)
+            self._keep(job, runs, run)
             if (accuracy := chunk.accuracy()) is not None:
                 runs.log(run, last, "train_accuracy", accuracy)
 

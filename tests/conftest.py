@@ -7,6 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A deadline per example is a timed test, and this machine may be shared.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 TOOLS = ("qemu-system-arm", "arm-none-eabi-gcc")
 

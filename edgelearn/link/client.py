@@ -61,7 +61,7 @@ class BoardRestarted(LinkLostError):  # noqa: N818 (it tells what happened, and 
     """The board started anew and lost what it had learnt since. Restore a checkpoint and replay from its step."""
 
     def __init__(self, hello: Hello) -> None:
-        super().__init__(f"The board {hello.board} restarted.", "Resume from the newest checkpoint: edgelearn resume")
+        super().__init__(f"The board {hello.board} keeps restarting.", "Check its power and cable.")
         self.hello = hello
 
 
