@@ -82,14 +82,21 @@ static uint8_t all_zero(const int16_t *v, uint16_t n) {
   return 1;
 }
 
+static void clear(const el_arg *y) {
+  memset(y->p, 0, (size_t)y->cols << (y->dtype == EL_DTYPE_I8 ? 0 : y->dtype == EL_DTYPE_I16 ? 1 : 2));
+}
+
 /* y = W^T d, only where mask > 0: column by column, so that no row of accumulators is needed. */
 static void transposed(el_run *run, const el_arg *W, const el_arg *d, const int8_t *mask, const el_arg *y) {
   const int16_t *dp = d->p;
-  uint8_t nothing = all_zero(dp, d->cols);
   el_narrow out = el_narrow_begin(y, (int16_t)(W->e + d->e));
+  if (all_zero(dp, d->cols)) { /* a gated sample */
+    clear(y);
+    return;
+  }
   for (uint16_t col = 0; col < W->cols; col++) {
     uint32_t z = 0; /* wraps where 517 rows or more, all at their limits, would not fit */
-    if (!nothing && (!mask || mask[col] > 0)) {
+    if (!mask || mask[col] > 0) {
       const int8_t *w = (const int8_t *)W->p + col;
       for (uint16_t row = 0; row < W->rows; row++, w += W->cols) z += (uint32_t)((int32_t)*w * dp[row]);
     }
@@ -107,39 +114,52 @@ static int16_t update_shift(const el_run *run, const el_arg *w, int16_t e_d, int
   return (int16_t)(w->e - e_d - e_x - (int8_t)run->op[EL_OP_K] - 16 + run->drops);
 }
 
-static int32_t multiplier(const el_run *run, int32_t d, int16_t shift) {
+static uint8_t is_negative(const el_run *run) { return run->op[EL_OP_FLAGS] & EL_OP_NEGATIVE; }
+
+/* k for an error d of at most 16 bits. */
+static inline int32_t multiplier(int32_t d, int16_t shift, uint8_t negative) {
   const int32_t bound = (int32_t)1 << 22;
-  int32_t k = el_shift(d, shift);
-  k = k > bound ? bound : k < -bound ? -bound : k;
-  return run->op[EL_OP_FLAGS] & EL_OP_NEGATIVE ? -k : k;
+  int32_t k;
+  if (shift > 0 && shift < 31) { /* as el_shift; |d| < 2^15, so that it cannot exceed the bound */
+    int32_t half = (int32_t)1 << (shift - 1);
+    k = d < 0 ? -((half - d) >> shift) : (half + d) >> shift;
+  } else {
+    k = el_shift(d, shift);
+    k = k > bound ? bound : k < -bound ? -bound : k;
+  }
+  return negative ? -k : k;
 }
 
 static uint32_t update_dither(const el_run *run) { return run->dither + run->op[EL_OP_ID] * EL_RNG_OP; }
 
 void el_k_outer_update(el_run *run, const el_arg *a) {
-  const el_arg *W = &a[0], *d = &a[1], *x = &a[2];
-  int16_t shift = update_shift(run, W, d->e, x->e);
-  uint32_t start = update_dither(run);
-  int8_t *w = W->p;
-  for (uint16_t row = 0; row < W->rows; row++, w += W->cols, start += EL_RNG_ROW) {
-    int16_t d_row = ((const int16_t *)d->p)[row];
-    if (!d_row) continue;
-    int32_t k = multiplier(run, d_row, shift);
-    if (k) el_update_row(w, x->p, W->cols, k, start);
+  const el_arg *W = &a[0], *x = &a[2];
+  const int16_t *d = a[1].p, *end = d + W->rows;
+  int16_t shift = update_shift(run, W, a[1].e, x->e);
+  uint8_t negative = is_negative(run);
+  uint32_t r = update_dither(run), cols = W->cols;
+  for (int8_t *w = W->p; d < end; d++, w += cols, r += EL_RNG_ROW) {
+    int32_t k = *d ? multiplier(*d, shift, negative) : 0;
+    if (k) el_update_row(w, x->p, cols, k, r);
   }
+}
+
+/* One element of a vector in state, at its limit or within. */
+static inline int32_t vec_updated(int32_t b, int32_t k, uint32_t r, int32_t limit) {
+  int32_t q = b - ((k + (int32_t)(r >> 16)) >> 16);
+  return q > limit ? limit : q < -limit ? -limit : q;
 }
 
 void el_k_vec_update(el_run *run, const el_arg *a) {
   const el_arg *b = &a[0], *d = &a[1];
-  int16_t shift = update_shift(run, b, d->e, 0);
+  int16_t shift = update_shift(run, b, d->e, 0), *wide = b->p;
+  uint8_t negative = is_negative(run), common = b->dtype == EL_DTYPE_I16 && d->dtype == EL_DTYPE_I16;
   uint32_t r = update_dither(run);
-  int32_t limit = b->dtype == EL_DTYPE_I8 ? 127 : 32767;
-  uint8_t wide = d->dtype == EL_DTYPE_I16;
-  for (uint16_t i = 0; i < b->cols; i++, r += EL_RNG_ROW) {
-    int32_t k = wide ? ((const int16_t *)d->p)[i] : ((const int8_t *)d->p)[i];
-    if (!k || !(k = multiplier(run, k, shift))) continue;
-    int32_t q = el_load_q(b, i) - ((k + (int32_t)(r >> 16)) >> 16);
-    el_store(b->p, b->dtype, i, q > limit ? limit : q < -limit ? -limit : q);
+  for (uint32_t i = 0, n = b->cols; i < n; i++, r += EL_RNG_ROW) {
+    int32_t k = common ? ((const int16_t *)d->p)[i] : el_load_q(d, i);
+    if (!k || !(k = multiplier(k, shift, negative))) continue;
+    if (common) wide[i] = (int16_t)vec_updated(wide[i], k, r, 32767);
+    else el_store(b->p, b->dtype, i, vec_updated(el_load_q(b, i), k, r, b->dtype == EL_DTYPE_I8 ? 127 : 32767));
   }
 }
 
@@ -196,7 +216,9 @@ void el_k_gate(el_run *run, const el_arg *a) {
     int32_t q = el_load_q(v, i);
     open = q >= threshold || q <= -threshold;
   }
-  for (uint16_t i = 0; i < v->cols; i++) el_store(a[1].p, a[1].dtype, i, open ? el_load_q(v, i) : 0);
+  if (!open) clear(&a[1]);
+  else if (v->p != a[1].p)
+    for (uint16_t i = 0; i < v->cols; i++) el_store(a[1].p, a[1].dtype, i, el_load_q(v, i));
 }
 
 void el_k_argmax(el_run *run, const el_arg *a) {
