@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -377,20 +377,14 @@ def restore_job(run: Run, board: Board | None = None, **overrides: Any) -> Job:
     return job
 
 
-class _store:  # noqa: N801 (used like a function)
+@contextmanager
+def _store(store: RunStore | None) -> Iterator[RunStore]:
     """The given store, or the user's own, closed again."""
-
-    def __init__(self, store: RunStore | None) -> None:
-        self._own = RunStore() if store is None else None
-        self.store = store or self._own
-
-    def __enter__(self) -> RunStore:
-        assert self.store is not None
-        return self.store
-
-    def __exit__(self, *exception: object) -> None:
-        if self._own is not None:
-            self._own.close()
+    if store is not None:
+        yield store
+        return
+    with RunStore() as own:
+        yield own
 
 
 def _sim() -> Path:
