@@ -17,7 +17,7 @@ from edgelearn.lang.trace import Block, Tensor, Trace, user_code
 from edgelearn.lang.trace import rule_error as raise_rule_error
 from edgelearn.nets import BlockSpec, dense_blocks
 from edgelearn.passes.pipeline import Stages, lower
-from edgelearn.passes.quantize import Calibration, check_rates, input_exponent, quantize_input
+from edgelearn.passes.quantize import Calibration, check_rates, quantize_input
 from edgelearn.rules import Rule
 
 DTYPES = ("int8", "f32")
@@ -150,6 +150,3 @@ def compile_net(
     module = stages[-1][1]
     notes = tuple(check_rates(module)) if dtype == "int8" else ()
     return Compiled(module, net, stages, notes)
-
-
-__all__ = ["Compiled", "Net", "compile_net", "input_exponent", "trace_module"]

@@ -18,7 +18,6 @@ class Target:
     stack: int  # reserved for the stack
     link: int  # receive ring, frame buffers and control blocks
     plan_max: int  # largest plan that the board takes over the link
-    alignment: int = 4  # of every tensor in state and arena; the same everywhere, so that a plan is too
 
     @property
     def pool(self) -> int:

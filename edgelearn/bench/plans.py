@@ -14,8 +14,8 @@ from edgelearn.rules import find
 RATES = {"int8": 2.0**-4, "f32": RATE}  # integers can only have the nearest power of two
 
 
-def compile_plans(net: str, data: Dataset, board: Board, seed: int) -> dict[str, bytes]:
-    """Plan bytes by dtype for ``net``, written as ``"64-32-10"``; the rate never halves.
+def compile_plans(net: str, data: Dataset, board: Board, seed: int) -> dict[str, str]:
+    """C source of the plan by dtype for ``net``, written as ``"64-32-10"``; the rate never halves.
 
     Raises:
         UsageError: it is not written like that. ConfigError: it cannot be lowered. DoesNotFitError: too large.
@@ -26,6 +26,6 @@ def compile_plans(net: str, data: Dataset, board: Board, seed: int) -> dict[str,
     for dtype in (d for d in RATES if d in board.dtypes):
         rule = find("mono-forward", {"lr": RATES[dtype]})
         compiled = compile_net(rule, Net(inputs, tuple(layers), classes), calibration, dtype, (), board)
-        plans[dtype] = backend("plan").export(compiled.module, board.id)
-        budget.check(compiled.module, board.target, len(plans[dtype]))
+        budget.check(compiled.module, board.target, len(backend("plan").export(compiled.module, board.id)))
+        plans[dtype] = backend("plan-c").export(compiled.module, board.id).decode()
     return plans

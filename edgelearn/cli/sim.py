@@ -38,8 +38,7 @@ def sim(
     chosen = boards.load(board)
     given = {"--baud": baud, "--rx-buffer": rx_buffer}
     arguments = [text for name, value in given.items() if value is not None for text in (name, str(value))]
-    image = lambda: images.build(chosen).path  # noqa: E731 (called only where QEMU needs it)
-    child, where = listening.listen(chosen, listen, image, native("el-sim"), arguments)
+    child, where = listening.listen(chosen, listen, lambda: images.build(chosen).path, native("el-sim"), arguments)
     try:
         if as_json:
             output.emit("sim", {"board": chosen.id, "listen": where})

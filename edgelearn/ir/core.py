@@ -143,7 +143,3 @@ class Module:
     def drops(self) -> tuple[int, ...]:
         """Steps at which the learning rate halves."""
         return tuple(int(t) for t in str(self.attr("drops", " ")).split())
-
-
-def tensor_args(op: Op, types: dict[str, Type]) -> list[Type]:
-    return [types[a] for a in op.args]

@@ -163,12 +163,12 @@ class Interpreter:
     def _halve(self, state: State, number: int) -> None:
         q = self.state[state.name].astype(np.int64)
         limit = LIMIT[state.type.dtype]
-        if int((np.abs(q) == limit).sum()) * 100 <= q.size:
-            return
         assert state.type.exp is not None
+        slot = state.type.exp.slots[0]
+        if int((np.abs(q) == limit).sum()) * 100 <= q.size or self.exps[slot] >= EXP_LIMIT:
+            return
         bits = rng.dither(self.seed, self.step, number + rng.HALVE, 1, q.size).reshape(q.shape) >> 15
         self.state[state.name] = (q + bits >> 1).astype(NUMPY[state.type.dtype])
-        slot = state.type.exp.slots[0]
         self.exps[slot] += 1
         self.moves[slot] += 1
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from edgelearn.ir.core import Entry, Module, Place
 from edgelearn.ir.types import Type
 
-ALIGN = 4
+ALIGN = 4  # of every tensor in state and arena; the same for every board, so that a plan is too
 IN_PLACE = ("gate", "sub_one_hot", "relu", "abs", "mask")
 META_STAT_BYTES = 4  # u16 saturated, u16 maximum, per slot
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgelearn.errors import ConfigError
 from edgelearn.ir.core import Entry, Module, Op, Slot, State
 from edgelearn.ir.interp import Interpreter, initial
-from edgelearn.ir.ops import OPS, scale_parts
+from edgelearn.ir.ops import OPS
 from edgelearn.ir.types import BYTES, Exp, Type, exponent_for
 from edgelearn.passes.simplify import dce
 
@@ -252,6 +252,3 @@ def check_limits(module: Module) -> None:
                     f"{op.args[0][1:]} has too many terms ({terms}) for 32-bit sums.",
                     "Use a narrower layer, or dtype f32.",
                 )
-
-
-__all__ = ["Calibration", "check_limits", "check_rates", "input_exponent", "quantize", "quantize_input", "scale_parts"]

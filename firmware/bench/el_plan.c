@@ -5,6 +5,10 @@
 #include "bench_net.h"
 #include "edgelearn.h"
 
+/* Made by the backend plan-c. */
+extern const uint8_t el_app_plan[];
+extern const uint32_t el_app_plan_bytes;
+
 static el_t el;
 static _Alignas(8) uint8_t pool[64 * 1024];
 
@@ -30,7 +34,7 @@ static void convert(const uint8_t *sample) {
 _Static_assert(BENCH_INPUT % 4 == 0, "pixels are converted four at a time");
 #endif
 
-int net_init(uint32_t seed) { return el_open(&el, 0, bench_plan, bench_plan_bytes, pool, sizeof pool, seed); }
+int net_init(uint32_t seed) { return el_open(&el, 0, el_app_plan, el_app_plan_bytes, pool, sizeof pool, seed); }
 
 void net_train(const uint8_t *sample, uint16_t label) {
   convert(sample);

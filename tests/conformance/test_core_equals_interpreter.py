@@ -9,7 +9,8 @@ import pytest
 
 from edgelearn import state
 from edgelearn.host.native import verify_plan
-from edgelearn.ir.interp import Interpreter
+from edgelearn.ir.interp import EXP_LIMIT, HALVE_EVERY, Interpreter
+from edgelearn.ir.types import LIMIT
 from edgelearn.passes.pipeline import Stages
 from edgelearn_export.plan import encode
 from tests.factory import DIGITS, X, Y, compiled, native, order
@@ -63,6 +64,22 @@ def test_exponents_and_halvings_happen_and_agree() -> None:
     kinds = {s.name: s.kind for s in net.module.slots}
     moved = {kinds[name] for name, count in twin.moves.items() if count}
     assert moved == {"weight", "moving"}
+
+
+def test_a_weight_at_the_last_exponent_is_not_halved_any_more() -> None:
+    net = compiled(layers=(8,), gate=0.0)
+    core, twin = native(net), Interpreter(net.module, 0)
+    twin.step = HALVE_EVERY - 1
+    for s in net.module.state:
+        assert s.type.exp is not None
+        twin.exps[s.type.exp.slots[0]] = EXP_LIMIT
+        twin.state[s.name][...] = LIMIT[s.type.dtype]
+    core.write_state(state.encode(twin))
+    x = net.encode(X)
+    core.learn(x, Y, np.array([0]))
+    twin.learn(x[0], int(Y[0]))
+    assert core.read_state() == state.encode(twin)
+    assert max(twin.exps.values()) == EXP_LIMIT
 
 
 def stages_of(dtype: str) -> Stages:

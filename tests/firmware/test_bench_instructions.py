@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgelearn import boards
 from edgelearn.bench import instructions, profile, qemu
 from edgelearn.bench.instructions import Bench, Row, Samples
-from edgelearn.compiler import Net, compile_net
+from edgelearn.bench.plans import compile_plans
 from edgelearn.data import datasets
 from edgelearn.errors import ConfigError, EdgeLearnError, MissingToolError, UsageError
-from edgelearn.passes.quantize import Calibration
-from edgelearn.rules.registry import find
-from edgelearn_export.plan import encode
 
 BOARD = "mps2-an386"
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
@@ -68,24 +65,15 @@ def test_the_profile_finds_the_kernels(tmp_path: Path, monkeypatch: pytest.Monke
     assert min(counts["bp_forward"], counts["bp_backward"]) > weights_seen
 
 
-def plan(net: str, dtype: str, data: Samples) -> bytes:
-    inputs, *layers, classes = instructions.widths(net)
-    x, y = (
-        data.x[: data.train].astype(np.float32) / np.float32(instructions.FULL),
-        data.y[: data.train].astype(np.int64),
-    )
-    calibration = Calibration(x[:200], y[:200])
-    compiled = compile_net(
-        find("mono-forward", {"lr": 0.0625}), Net(inputs, tuple(layers), classes), calibration, dtype
-    )
-    return encode(compiled.module)
+def plan(net: str, dtype: str) -> str:
+    return compile_plans(net, datasets.load("digits"), boards.load(BOARD), 0)[dtype]
 
 
 @pytest.mark.usefixtures("tools")
 @pytest.mark.parametrize("dtype", ["int8", "f32"])
 def test_a_plan_learns_and_brings_only_its_own_kernels(dtype: str, tmp_path: Path) -> None:
     net, data = "64-32-10", digits()
-    bench = Bench(boards.load(BOARD), net, {dtype: plan(net, dtype, data)}, data, tmp_path, epochs=2)
+    bench = Bench(boards.load(BOARD), net, {dtype: plan(net, dtype)}, data, tmp_path, epochs=2)
     row = bench.measure(f"edgelearn {dtype}")
     assert row.accuracy >= 0.85
     assert row.train > row.infer > 0
@@ -101,7 +89,8 @@ def test_a_plan_learns_and_brings_only_its_own_kernels(dtype: str, tmp_path: Pat
 
 @pytest.mark.usefixtures("tools")
 def test_a_damaged_plan_ends_with_the_code_of_its_refusal(tmp_path: Path) -> None:
-    bench = Bench(boards.load(BOARD), "64-32-10", {"int8": b"no plan"}, digits(), tmp_path, epochs=1)
+    damaged = re.sub(r"(el_app_plan\[\] = \{\s*)\d+", r"\g<1>0", plan("64-32-10", "int8"))
+    bench = Bench(boards.load(BOARD), "64-32-10", {"int8": damaged}, digits(), tmp_path, epochs=1)
     with pytest.raises(EdgeLearnError, match=r"code \d+"):
         bench.measure("edgelearn int8")
 
