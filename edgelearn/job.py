@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -131,7 +130,7 @@ class Job:
         from edgelearn.ir.ops import OPS
 
         types = self.module.types(self.module.entry(entry))
-        return sum(OPS[op.name].macs([types[a].shape for a in op.args]) for op in self.module.entry(entry).ops)
+        return sum(OPS[op.name].macs([types[a].shape for a in op.args], op) for op in self.module.entry(entry).ops)
 
 
 def prepare(source: Recipe | str | Path, board: Board | str = boards.DEFAULT, **overrides: Any) -> Job:
@@ -165,7 +164,7 @@ def _rule(recipe: Recipe) -> Rule:
 
 def _compile(recipe: Recipe, rule: Rule, data: Dataset, steps: int, board: Board) -> Compiled:
     model = recipe.model
-    net = Net(math.prod(model.input), model.layers, model.classes)
+    net = Net(model.input, model.layers, model.classes)
     calibration = Calibration(data.x_train.reshape(len(data.x_train), -1), data.y_train, recipe.train.seed)
     drops = drop_steps(recipe.train.drops, steps)
     return compile_net(rule, net, calibration, recipe.train.dtype, drops, board, recipe.name)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from edgelearn import tomlfile
 from edgelearn.errors import ConfigError, UsageError
+from edgelearn.layers import Layer, LayerError, from_item, to_item
 from edgelearn.target import DTYPES
 
 SHIPPED = Path(__file__).resolve().parent / "recipes"
-LAYER_KINDS = ("conv", "depthwise", "pool", "recurrent")
 DROPS = (0.5, 0.7, 0.8, 0.9, 0.95)
 MAX_CLASSES = 0xFFFF  # labels are u16 on the wire, and 0xFFFF means none
 _TABLES = ("model", "rule", "data", "train")
@@ -24,10 +24,10 @@ Parameter = bool | int | float | str
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """``input`` is the shape of one sample, ``layers`` the widths of the hidden blocks."""
+    """``input`` is the shape of one sample, maps as (height, width, channels); ``layers`` come after it, heads are the rule's."""
 
     input: tuple[int, ...]
-    layers: tuple[int, ...]
+    layers: tuple[Layer, ...]
     classes: int
 
 
@@ -126,7 +126,8 @@ class Recipe:
 
     def as_toml(self) -> str:
         """This recipe, overrides included, as a file that ``parse`` reads back: what a run keeps."""
-        parts = {"model": asdict(self.model), "rule": {"name": self.rule.name, **self.rule.params}}
+        model = {**asdict(self.model), "layers": tuple(to_item(layer) for layer in self.model.layers)}
+        parts = {"model": model, "rule": {"name": self.rule.name, **self.rule.params}}
         parts |= {"data": asdict(self.data), "train": asdict(self.train)}
         lines = [f"[{name}]\n" + "".join(_assignments(table)) for name, table in parts.items()]
         return "\n".join(lines)
@@ -174,20 +175,20 @@ def _model(doc: tomlfile.Document) -> ModelSpec:
     for key in ("input", "layers"):
         if not table.items(key):
             raise table.fault(key, f"'{key}' is empty.", f"Give at least one number: {key} = [32]")
-    input_shape = tuple(_width(table, "input", size) for size in table.items("input"))
-    layers = tuple(_width(table, "layers", layer) for layer in table.items("layers"))
-    return ModelSpec(input_shape, layers, table.integer("classes", low=2, high=MAX_CLASSES))
+    input_shape = tuple(_width(table, size) for size in table.items("input"))
+    return ModelSpec(input_shape, _layers(table), table.integer("classes", low=2, high=MAX_CLASSES))
 
 
-def _width(table: tomlfile.Table, key: str, item: object) -> int:
-    """One width; a table here is a layer of a kind that has no lowering."""
-    if isinstance(item, dict) and key == "layers":
-        kinds = [kind for kind in LAYER_KINDS if kind in item]
-        if not kinds:
-            raise table.fault(key, f"{item} names no kind of layer.", f"Kinds: {', '.join(LAYER_KINDS)}.")
-        raise table.fault(key, f"{kinds[0]} layers are not lowered yet.", "Give dense widths, as in [32, 32].")
+def _layers(table: tomlfile.Table) -> tuple[Layer, ...]:
+    try:
+        return tuple(from_item(item) for item in table.items("layers"))
+    except LayerError as error:
+        raise table.fault("layers", error.problem, error.hint) from error
+
+
+def _width(table: tomlfile.Table, item: object) -> int:
     if not isinstance(item, int) or isinstance(item, bool) or not 1 <= item <= 0xFFFF:
-        raise table.fault(key, f"{item!r} in '{key}' is no size.", "Write whole numbers from 1 to 65535.")
+        raise table.fault("input", f"{item!r} in 'input' is no size.", "Write whole numbers from 1 to 65535.")
     return item
 
 
@@ -246,7 +247,9 @@ def _assignments(table: Mapping[str, object]) -> list[str]:
 
 def _toml(value: object) -> str:
     if isinstance(value, tuple):
-        return f"[{', '.join(map(repr, value))}]"  # pyright: ignore[reportUnknownArgumentType] only numbers come here
+        return f"[{', '.join(map(_toml, value))}]"  # pyright: ignore[reportUnknownArgumentType] numbers and layers come here
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     return json.dumps(value) if isinstance(value, bool) else repr(value)

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
-import numpy as np
-
 from edgelearn import recipe as recipes
 from edgelearn import state
 from edgelearn.bench import hostrun, twin
@@ -101,7 +99,7 @@ class _Bench:
     @property
     def net(self) -> Net:
         model = self.recipe.model
-        return Net(int(np.prod(model.input)), model.layers, model.classes)
+        return Net(model.input, model.layers, model.classes)
 
     @property
     def steps(self) -> int:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import linecache
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from edgelearn.errors import ConfigError, EdgeLearnError
-from edgelearn.ir.core import Attr, Entry, Init, Loc, Op, State
+from edgelearn.ir.core import Attr, Entry, Loc, Op
 from edgelearn.ir.ops import OPS, result_shape
 from edgelearn.ir.types import Exp, Type
 
@@ -69,8 +69,7 @@ class Trace:
         self.name = name
         self.params: list[tuple[str, Type]] = []
         self.ops: list[Op] = []
-        self.updates = 0
-        self.pending: dict[int, tuple[Updated, Loc]] = {}  # made by -= or +=, not yet stored back
+        self.pending: dict[int, tuple[Any, Loc]] = {}  # changes made by -= or +=, not yet stored back
 
     def param(self, name: str, type: Type) -> Tensor:
         self.params.append((name, type))
@@ -92,14 +91,23 @@ class Trace:
         self.ops.append(Op(op.name, op.args, op.attrs, ref, type, op.loc))
         return Tensor(self, ref, type)
 
-    def update(self, state: StateRef, change: Tensor) -> None:
-        """Records ``state -= change``."""
-        op = Op("update", (state.ref, change.ref), (("id", self.updates),), loc=user_loc())
+    def update(self, state: Tensor, change: Tensor) -> None:
+        """Records ``state -= change`` for a vector."""
+        self._record(Op("update", (state.ref, change.ref), (("id", 0),), loc=user_loc()), state, change)
+
+    def change(self, name: str, state: Tensor, args: Sequence[Tensor], factor: float, **attrs: Attr) -> None:
+        """Records ``state -= factor * f``, f being what the update ``name`` makes of ``args``; nothing where the factor is 0."""
+        rate: dict[str, Attr] = {"id": 0, "rate": abs(factor), "sign": 1 if factor >= 0 else -1}
+        op = Op(name, (state.ref, *(a.ref for a in args)), tuple(sorted({**attrs, **rate}.items())), loc=user_loc())
+        self._record(op, state, *args)
+        if factor == 0:
+            self.ops.pop()  # a rate of 0 freezes the state
+
+    def _record(self, op: Op, *operands: Tensor) -> None:
         try:
-            result_shape(op, [state.type, change.type])
+            result_shape(op, [t.type for t in operands])
         except ValueError as error:
             rule_error(str(error), "The right-hand side of -= must have the shape of the state.", op.loc)
-        self.updates += 1
         self.ops.append(op)
 
     def entry(self, result: Tensor | None) -> Entry:
@@ -203,103 +211,8 @@ class Tensor:
         rule_error("a traced tensor has no value yet", "Rates and thresholds must be plain numbers.")
 
 
-class StateRef(Tensor):
-    """A tensor of the block's state: can be applied, transposed and updated."""
+class StepKey:
+    """What ``L.normal(key, shape)`` gets in a step: a draw that is made anew at every sample."""
 
-    def __matmul__(self, x: Operand) -> Tensor:
-        return self._binary("matvec", x)
-
-    @property
-    def T(self) -> Transposed:  # noqa: N802 (as numpy writes it)
-        return Transposed(self)
-
-    def __isub__(self, change: Operand) -> Updated:
-        if not isinstance(change, Tensor):
-            rule_error("a state is updated by a traced tensor", "Write s.W -= rate * L.outer(d, x).")
-        return Updated(self, change)
-
-    def __iadd__(self, change: Operand) -> Updated:
-        if not isinstance(change, Tensor):
-            rule_error("a state is updated by a traced tensor", "Write s.W += rate * L.outer(d, x).")
-        return Updated(self, change * -1.0)
-
-
-class Transposed:
-    """``s.W.T``: the adjoint of a weight."""
-
-    def __init__(self, of: StateRef) -> None:
-        self.of = of
-
-    def __matmul__(self, d: Operand) -> Tensor:
-        return self.of._binary("matvec_t", d)
-
-
-class Updated:
-    """What ``s.W -= f`` stores back into the block: the pending change."""
-
-    def __init__(self, state: StateRef, change: Tensor) -> None:
-        self.state, self.change = state, change
-        state.trace.pending[id(self)] = self, user_loc()
-
-
-class Block:
-    """``s`` in a rule: one trainable block, and nothing else in scope.
-
-    Sizes: ``s.inp``, ``s.out``, ``s.classes``, ``s.index``, ``s.blocks``. Everything else is a state tensor.
-    """
-
-    def __init__(self, trace: Trace, sizes: dict[str, int], state: dict[str, State]) -> None:
-        object.__setattr__(self, "_trace", trace)
-        object.__setattr__(self, "_state", state)
-        for key, value in sizes.items():
-            object.__setattr__(self, key, value)
-
-    def __getattr__(self, name: str) -> Any:
-        state: dict[str, State] = object.__getattribute__(self, "_state")
-        if name not in state:
-            rule_error(
-                f"this block has no state {name}",
-                f"It has {', '.join(state)}; add others in init: s.{name} = L.normal(...).",
-            )
-        return StateRef(self._trace, state[name].name, state[name].type)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not isinstance(value, Updated):
-            rule_error(
-                f"s.{name} is assigned in step", f"State changes by update only: s.{name} -= ... or s.{name} += ..."
-            )
-        if value.state.ref != self._state[name].name:
-            rule_error(f"s.{name} is assigned the update of another state", "Update each state under its own name.")
-        self._trace.pending.pop(id(value), None)
-        self._trace.update(value.state, value.change)
-
-
-class Declarations:
-    """``s`` in a rule's ``init``: assigning declares state."""
-
-    def __init__(self, prefix: str, sizes: dict[str, int], first_stream: int) -> None:
-        object.__setattr__(self, "_found", {})
-        object.__setattr__(self, "_prefix", prefix)
-        object.__setattr__(self, "_next", first_stream)
-        for key, value in sizes.items():
-            object.__setattr__(self, key, value)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not isinstance(value, Drawn):
-            rule_error(f"s.{name} must be drawn", f"Write s.{name} = L.normal(key, shape, std=...) or L.zeros(shape).")
-        init = Init(value.kind, value.std, self._next)
-        self._found[name] = State(f"@{self._prefix}.{name}", Type("f32", value.shape), init)
-        object.__setattr__(self, "_next", self._next + 1)
-
-    def __getattr__(self, name: str) -> Any:
-        rule_error(f"s.{name} does not exist in init", "Sizes are s.inp, s.out, s.classes, s.index and s.blocks.")
-
-    def states(self) -> dict[str, State]:
-        return dict(self._found)
-
-
-class Drawn:
-    """What ``L.normal`` and ``L.zeros`` give: an initial value to be made from the seed on the device."""
-
-    def __init__(self, kind: str, shape: tuple[int, ...], std: float = 0.0) -> None:
-        self.kind, self.shape, self.std = kind, tuple(int(d) for d in shape), float(std)
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace

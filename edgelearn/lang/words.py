@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from edgelearn.lang.trace import Drawn, Tensor, rule_error
+from edgelearn.lang.block import Drawn, Gradient, Outer
+from edgelearn.lang.trace import Tensor, rule_error
 
 
 def _tensor(word: str, value: object) -> Tensor:
@@ -38,9 +39,9 @@ class Words:
         """e, or all zeros where max|e| < threshold: a sample that is already right teaches nothing."""
         return _tensor("gate", e).trace.emit("gate", e, threshold=float(threshold))
 
-    def outer(self, d: Any, x: Any) -> Tensor:
-        """The gradient of ``d . (W @ x)`` with respect to W."""
-        return _tensor("outer", d).trace.emit("outer", d, _tensor("outer", x))
+    def outer(self, d: Any, x: Any) -> Gradient:
+        """The gradient of ``d . (W @ x)`` with respect to the W that it updates: a product, or for a convolution the correlation."""
+        return Gradient((Outer(_tensor("outer", d), _tensor("outer", x)),))
 
     def argmax(self, v: Any) -> Tensor:
         """Index of the largest element."""
@@ -53,6 +54,10 @@ class Words:
     def zeros(self, shape: tuple[int, ...]) -> Drawn:
         """Initial state, zero; in ``init`` only."""
         return Drawn("zeros", shape)
+
+    def signs(self, key: object, shape: tuple[int, ...], scale: float = 1.0) -> Drawn:
+        """A fixed matrix of +-scale, made from the seed wherever it is used: no memory. In ``init`` only."""
+        return Drawn("signs", shape, scale)
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):

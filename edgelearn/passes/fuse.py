@@ -1,9 +1,9 @@
 """fuse: patterns of small ops become the ops that the device has kernels for.
 
-add(matvec(W, x), b)            -> affine(W, x, b)           relu(affine(...)) -> affine {relu=1}
-mul(v, gt0(a))                  -> mask(v, a)                mask(matvec_t(W, d), a) -> matvec_t_mask(W, d, a)
-sub(p, one_hot(y))              -> sub_one_hot(p, y)
-update(W, scale(outer(d, x)))   -> outer_update(W, d, x)     update(b, scale(d)) -> vec_update(b, d)
+add(matvec(W, x), b)            -> affine(W, x, b)           relu(affine(...)) -> affine {relu=1}      conv, depthwise alike
+mul(v, gt0(a))                  -> mask(v, a)                mask(matvec_t(W, d), a) -> matvec_t_mask(W, d, a)      conv_t alike
+sub(p, one_hot(y))              -> sub_one_hot(p, y)         sum(mul(a, b)) -> dot(a, b)
+update(b, scale(d))             -> vec_update(b, d)          and every update gets a number, which its random bits depend on
 """
 
 from __future__ import annotations
@@ -14,15 +14,21 @@ from dataclasses import replace
 
 from edgelearn.errors import ConfigError
 from edgelearn.ir.core import Entry, Module, Op
+from edgelearn.ir.ops import OPS, shape_text
+from edgelearn.ir.types import Type
 from edgelearn.passes.rewrite import map_entries, renamed, uses
 from edgelearn.passes.simplify import dce
+
+AFFINE = {"matvec": "affine", "conv": "conv_affine", "depthwise": "depthwise_affine"}
+ADJOINT = ("matvec_t", "conv_t", "depthwise_t")
 
 
 class _Fuser:
     """One entry; ``made`` are the ops so far by result."""
 
-    def __init__(self, entry: Entry, state: set[str]) -> None:
-        self.entry, self.state = entry, state
+    def __init__(self, entry: Entry, vectors: set[str], types: dict[str, Type]) -> None:
+        self.entry, self.vectors = entry, vectors
+        self.sizes = {name: type.size for name, type in types.items()}
         self.uses: Counter[str] = uses(entry)
         self.made: dict[str, Op] = {}
         self.next_id = 0
@@ -31,6 +37,7 @@ class _Fuser:
         ops: list[Op] = []
         for op in self.entry.ops:
             for new in self.lower_update(op) if op.name == "update" else [self.rewrite(op)]:
+                new = self.numbered(new)
                 ops.append(new)
                 if new.result is not None:
                     self.made[new.result] = new
@@ -49,15 +56,22 @@ class _Fuser:
                 return self.rewrite(new) if new.name != op.name else new
         return op
 
+    def numbered(self, op: Op) -> Op:
+        """Ids tell updates apart, and draws: in the order of the program."""
+        if "id" not in OPS[op.name].attrs:
+            return op
+        self.next_id += 1
+        return op.with_attrs(id=self.next_id - 1)
+
     def add_bias(self, op: Op) -> Op | None:
         for z, b in (op.args, op.args[::-1]):
-            inner = self.producer(z, "matvec", only_use=True)
-            if inner is not None and b in self.state:
-                return replace(op, name="affine", args=(*inner.args, b))
+            inner = self.producer(z, *AFFINE, only_use=True)
+            if inner is not None and b in self.vectors:
+                return replace(inner, name=AFFINE[inner.name], args=(*inner.args, b), result=op.result, loc=op.loc)
         return None
 
     def relu_affine(self, op: Op) -> Op | None:
-        inner = self.producer(op.args[0], "affine", only_use=True)
+        inner = self.producer(op.args[0], *AFFINE.values(), only_use=True)
         return None if inner is None else replace(inner, result=op.result, loc=op.loc).with_attrs(relu=1)
 
     def mask(self, op: Op) -> Op | None:
@@ -68,8 +82,19 @@ class _Fuser:
         return None
 
     def mask_transposed(self, op: Op) -> Op | None:
-        inner = self.producer(op.args[0], "matvec_t", only_use=True)
-        return None if inner is None else replace(op, name="matvec_t_mask", args=(*inner.args, op.args[1]))
+        inner = self.producer(op.args[0], *ADJOINT, only_use=True)
+        if inner is None or op.type is None:
+            return None
+        fused = replace(
+            inner, name=f"{inner.name}_mask", args=(*inner.args, op.args[1]), result=op.result, type=op.type, loc=op.loc
+        )
+        return fused.with_attrs(shape=shape_text(op.type.shape)) if len(op.type.shape) == 3 else fused
+
+    def dot(self, op: Op) -> Op | None:
+        inner = self.producer(op.args[0], "mul", only_use=True)
+        if inner is None or len({self.sizes[a] for a in inner.args}) > 1:
+            return None
+        return replace(op, name="dot", args=inner.args)
 
     def sub_label(self, op: Op) -> Op | None:
         p, y = self.producer(op.args[0], "softmax"), self.producer(op.args[1], "one_hot")
@@ -86,11 +111,8 @@ class _Fuser:
             return self.lower_update(op, made.args[0], factor) + self.lower_update(op, made.args[1], minus)
         if factor == 0:
             return []  # a rate of 0 freezes the state
-        attrs = {"id": self.next_id, "rate": abs(factor), "sign": 1 if factor >= 0 else -1}
-        self.next_id += 1
-        if made is not None and made.name == "outer":
-            return [Op("outer_update", (state, *made.args), loc=op.loc).with_attrs(**attrs)]
-        return [Op("vec_update", (state, f), loc=op.loc).with_attrs(**attrs)]
+        attrs = {"rate": abs(factor), "sign": 1 if factor >= 0 else -1}
+        return [Op("vec_update", (state, f), loc=op.loc).with_attrs(id=0, **attrs)]
 
 
 _PATTERNS: dict[str, tuple[Callable[[_Fuser, Op], Op | None], ...]] = {
@@ -99,6 +121,7 @@ _PATTERNS: dict[str, tuple[Callable[[_Fuser, Op], Op | None], ...]] = {
     "mul": (_Fuser.mask,),
     "mask": (_Fuser.mask_transposed,),
     "sub": (_Fuser.sub_label,),
+    "sum": (_Fuser.dot,),
 }
 
 
@@ -106,17 +129,15 @@ def fuse(module: Module) -> Module:
     """Applies the patterns of this file's docstring to every entry.
 
     Raises:
-        ConfigError: a matrix is updated by something that is not a sum of scaled outer products.
+        ConfigError: a vector is added to a map otherwise than as the bias of a convolution.
     """
-    state = set(module.state_types())
-    fused = dce(map_entries(module, lambda e: _Fuser(e, state).run()))
+    vectors = {s.name for s in module.state if len(s.type.shape) == 1}
+    fused = dce(map_entries(module, lambda e: _Fuser(e, vectors, module.types(e)).run()))
     for entry in fused.entries:
         types = fused.types(entry)
         for op in entry.ops:
-            if op.name == "vec_update" and len(types[op.args[0]].shape) != 1:
+            if op.name == "add" and len({len(types[a].shape) for a in op.args if types[a].size > 1}) > 1:
                 where = f"{op.loc.file}:{op.loc.line}: " if op.loc else ""
-                raise ConfigError(
-                    f"{where}The matrix {op.args[0][1:]} is updated by something that is no outer product.",
-                    "Write matrix updates as sums of rate * L.outer(d, x).",
-                )
+                hint = "Write s.W @ x + s.b, with nothing in between."
+                raise ConfigError(f"{where}A vector is added to a feature map, but not as the bias of s.W @ x.", hint)
     return fused

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,15 +28,24 @@ BIAS_EXP = -13  # a zero vector in state: 16 bits, range +-4
 ZERO_MATRIX_HEADROOM = 4  # a zero matrix starts at 2^4 times the largest first update
 CALIBRATION_SAMPLES = 200
 MAX_RATE_LOG2 = 24
+WIDE_BITS = 12  # of an int16 weight: what int-lowering.md found to be as good as floats
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Samples for the first exponents: ``x`` (N, inputs) real values, ``y`` (N,) classes, ``seed`` of the initial weights."""
+    """Where first exponents come from: samples ``x`` (N, inputs) with classes ``y`` (N,), and ``seed`` of the first weights."""
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
     seed: int = 0
+    values: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # of states that do not start from the seed
+    exps: Mapping[str, int] = field(default_factory=dict)  # and their exponents, where those are known
+
+    def first(self, s: State) -> NDArray[np.float32] | None:
+        """What ``s`` starts with, None: zeros."""
+        if s.name in self.values:
+            return self.values[s.name]
+        return None if s.init.kind == "zeros" else initial(s, self.seed, "f32", 0)
 
 
 def input_exponent(x: NDArray[np.float32]) -> int:
@@ -55,9 +64,9 @@ def nearest_power_of_two(rate: float) -> int:
     return round(math.log2(rate))
 
 
-def quantize(module: Module, calibration: Calibration, storage: Mapping[str, str] | None = None) -> Module:
-    """The integer module. ``storage`` names states (``b0.W``) that are kept in ``i16`` instead of ``i8``."""
-    state, slots = _quantize_state(module, storage or {}, calibration.seed)
+def quantize(module: Module, calibration: Calibration, storage: Mapping[str, int] | None = None) -> Module:
+    """The integer module. ``storage`` says how many bits, without sign, weights (``b0.W``) have that are not int8."""
+    state, slots = _quantize_state(module, storage or {}, calibration)
     maxima = _observe_maxima(module, calibration)
     lowering = _Lowering(state, slots, maxima, input_exponent(calibration.x))
     entries = tuple(lowering.entry(e) for e in module.entries)
@@ -65,25 +74,50 @@ def quantize(module: Module, calibration: Calibration, storage: Mapping[str, str
     return dce(lowered).with_attrs(dtype="int8")
 
 
-def _quantize_state(module: Module, storage: Mapping[str, str], seed: int) -> tuple[dict[str, State], dict[str, Slot]]:
+def _quantize_state(
+    module: Module, storage: Mapping[str, int], calibration: Calibration
+) -> tuple[dict[str, State], dict[str, Slot]]:
     state, slots = {}, {}
     rates = {op.args[0]: op.number("rate") for op in module.entry("learn").ops if "rate" in dict(op.attrs)}
     for s in module.state:
-        dtype = storage.get(s.name[1:], "i8" if len(s.type.shape) > 1 else "i16")
-        slot = Slot(s.name[1:], "weight", _first_exponent(s, dtype, seed, rates.get(s.name, 1.0)), BITS[dtype])
+        bits = BITS["i16"] if len(s.type.shape) == 1 else storage.get(s.name[1:], BITS["i8"])
+        start = _first_exponent(s, bits, calibration, rates.get(s.name, 1.0))
+        slot = Slot(s.name[1:], "weight", start, bits)
         slots[slot.name] = slot
-        state[s.name] = replace(s, type=Type(dtype, s.type.shape, Exp(0, (slot.name,))))
+        state[s.name] = replace(s, type=Type("i8" if bits <= BITS["i8"] else "i16", s.type.shape, Exp(0, (slot.name,))))
     return state, slots
 
 
-def _first_exponent(s: State, dtype: str, seed: int, rate: float) -> int:
+def _first_exponent(s: State, bits: int, calibration: Calibration, rate: float) -> int:
     """No headroom: weights can only move up, so they start low."""
-    if s.init.kind != "zeros":
-        maximum = float(np.abs(initial(s, seed, "f32", 0)).max())
-        return exponent_for(maximum, BITS[dtype])
-    if dtype == "i16":
+    if s.name in calibration.exps:
+        return calibration.exps[s.name]
+    first = calibration.first(s)
+    if first is not None and first.any():
+        return exponent_for(float(np.abs(first).max()), bits)
+    if len(s.type.shape) == 1:
         return BIAS_EXP
-    return nearest_power_of_two(rate or 1.0) + ZERO_MATRIX_HEADROOM - BITS[dtype]
+    return nearest_power_of_two(rate or 1.0) + ZERO_MATRIX_HEADROOM - bits
+
+
+def storage_bits(module: Module, chosen: Mapping[str, int]) -> dict[str, int]:
+    """Bits of the weights that are not int8: what was chosen, else 12 for convolution kernels that are a small part of the state.
+
+    More bits than the exact sums of a layer leave room for are not given.
+    """
+    sizes = {s.name: s.type.size for s in module.state if len(s.type.shape) > 1}
+    found = {}
+    for s in module.state:
+        if s.name not in sizes:
+            continue
+        small = len(s.type.shape) > 2 and 8 * s.type.size <= sum(sizes.values())
+        bits = chosen.get(s.name[1:], 0) or (WIDE_BITS if small else BITS["i8"])
+        room = 22 - math.ceil(
+            math.log2(math.prod(s.type.shape[1:]) if len(s.type.shape) != 3 else s.type.shape[0] ** 2)
+        )
+        if (bits := min(bits, max(room, BITS["i8"]))) > BITS["i8"]:
+            found[s.name[1:]] = bits
+    return found
 
 
 def _observe_maxima(module: Module, calibration: Calibration) -> dict[tuple[object, ...], float]:
@@ -92,6 +126,7 @@ def _observe_maxima(module: Module, calibration: Calibration) -> dict[tuple[obje
     for entry in module.entries:
         keys = _expressions(entry)
         net = Interpreter(module, calibration.seed)
+        net.state.update(calibration.values)
 
         def observe(op: Op, result: Any, keys: dict[str, tuple[object, ...]] = keys) -> None:
             if op.result is not None:
@@ -106,11 +141,18 @@ def _observe_maxima(module: Module, calibration: Calibration) -> dict[tuple[obje
 
 
 def _expressions(entry: Entry) -> dict[str, tuple[object, ...]]:
-    """Each value's defining expression, equal across entries where they compute the same from the state before the step."""
+    """Each value's defining expression, equal across entries where they compute the same from the state before the step.
+
+    Moments of a sequence are equal too: a slice is a slice wherever it starts, and what is carried from the moment before is known by
+    the weight that reads it.
+    """
     keys: dict[str, tuple[object, ...]] = {name: (name,) for name, _ in entry.params}
     for op in entry.ops:
-        if op.result is not None:
-            keys[op.result] = (op.name, op.attrs, *(keys.get(a, (a,)) for a in op.args))
+        if op.result is None:
+            continue
+        args = op.args[:1] if "carry" in dict(op.attrs) else op.args
+        attrs = () if op.name == "slice" else op.attrs
+        keys[op.result] = (op.name, attrs, *(keys.get(a, (a,)) for a in args))
     return keys
 
 
@@ -239,16 +281,28 @@ def check_limits(module: Module) -> None:
     Raises:
         ConfigError: naming the weight.
     """
+    bits = {f"@{slot.name}": slot.bits for slot in module.slots}
     for entry in module.entries:
         types = module.types(entry)
         for op in entry.ops:
             row = OPS[op.name]
             if "W" not in row.roles or row.update:
                 continue
-            W, v = types[op.args[0]], types[op.args[1]]
-            terms = W.shape[0] if op.name.startswith("matvec_t") else W.shape[1]
-            if terms << (BITS[W.dtype] + BITS[v.dtype]) >= 1 << 30:
+            terms = _terms(op, types[op.args[0]].shape)
+            if terms << (bits[op.args[0]] + BITS[types[op.args[1]].dtype]) >= 1 << 30:
                 raise ConfigError(
                     f"{op.args[0][1:]} has too many terms ({terms}) for 32-bit sums.",
-                    "Use a narrower layer, or dtype f32.",
+                    "Use a narrower layer, fewer bits for its weights, or dtype f32.",
                 )
+
+
+def _terms(op: Op, W: tuple[int, ...]) -> int:
+    """How many products one exact sum has."""
+    adjoint = op.name.partition("_")[2] in ("t", "t_mask")
+    match len(W):
+        case 2:
+            return W[0] if adjoint else W[1]
+        case 3:
+            return W[0] * W[1]
+        case _:
+            return (W[0] if adjoint else W[3]) * W[1] * W[2]

@@ -34,7 +34,7 @@ def parsed(text: str) -> recipe.Recipe:
 )
 def test_shipped(name: str, layers: tuple[int, ...], epochs: int) -> None:
     found = recipe.load(name)
-    assert (found.name, found.model.layers, found.train.epochs) == (name, layers, epochs)
+    assert (found.name, tuple(layer.size for layer in found.model.layers), found.train.epochs) == (name, layers, epochs)
     assert found.rule.name == "mono-forward"
     assert float(found.rule.params["lr"]) in [2.0**-k for k in range(3, 9)]  # a power of two needs no rounding
     assert (found.train.dtype, found.train.drops, found.train.steps) == ("int8", recipe.DROPS, None)
@@ -59,7 +59,9 @@ def test_defaults_and_steps() -> None:
         ("input = [8, 8]", "input = []", 2, "'input' is empty", "at least one"),
         ("input = [8, 8]", "", 1, "[model] has no 'input'", "input ="),
         ("layers = [32, 32]", "layers = [32, 0]", 3, "0 in 'layers' is no size", "65535"),
-        ("layers = [32, 32]", "layers = [{ conv = 16, kernel = 3 }]", 3, "conv layers are not lowered yet", "dense"),
+        ("layers = [32, 32]", "layers = [{ conv = 16, width = 3 }]", 3, "a conv layer has no 'width'", "kernel"),
+        ("layers = [32, 32]", "layers = [{ conv = 16, pool = 2 }]", 3, "names more than one kind", "depthwise"),
+        ("layers = [32, 32]", "layers = [{ pool = 2, mode = 'min' }]", 3, "is no kind of pool", "avg"),
         ("layers = [32, 32]", "layers = [{ kernel = 3 }]", 3, "names no kind of layer", "depthwise"),
         ("epochs = 3", "epochs = 0", 14, "'epochs': 0 is too few", "from 1"),
         ("epochs = 3", 'dtype = "int4"', 14, "'int4' is no dtype", "int8, f32"),
