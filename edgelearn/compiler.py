@@ -14,9 +14,9 @@ from edgelearn.errors import ConfigError
 from edgelearn.ir.core import Module
 from edgelearn.nets import Net as Net
 from edgelearn.nets import blocks_of
-from edgelearn.passes.pipeline import Stages, lower
 from edgelearn.passes.freeze import frozen
-from edgelearn.passes.quantize import Calibration, check_rates, quantize_input
+from edgelearn.passes.pipeline import Stages, lower
+from edgelearn.passes.quantize import Calibration, check_rates, check_watched, quantize_input
 from edgelearn.rules import Rule
 from edgelearn.tracing import trace_module as trace_module
 
@@ -57,13 +57,14 @@ def compile_net(
     board: Board | None = None,
     name: str = "net",
     freeze: Collection[int] = (),
+    alone: bool = False,
 ) -> Compiled:
     """Lowers ``rule`` on ``net`` to numbers of kind ``dtype`` for ``board``.
 
     Args:
         calibration: samples that the first exponents and the input's unit come from.
         drops: steps at which the learning rate halves.
-        freeze: blocks, from 0, that do not learn.
+        freeze: blocks, from 0, that do not learn. alone: those after the last that learns will learn later, and are not computed yet.
 
     Raises:
         ConfigError: the rule or the net cannot be lowered, or ``board`` has no such numbers.
@@ -76,9 +77,9 @@ def compile_net(
             f'Give --dtype {board.dtypes[0]}, or set dtype = "{board.dtypes[0]}" under [train].',
         )
     traced = trace_module(rule, net, name).with_attrs(drops=" ".join(map(str, drops)), rule=rule.name)
-    stages = lower(frozen(traced, freeze), dtype, calibration, chosen_bits(rule, net))
+    stages = lower(frozen(traced, freeze, alone), dtype, calibration, chosen_bits(rule, net))
     module = stages[-1][1]
-    notes = tuple(check_rates(module)) if dtype == "int8" else ()
+    notes = (*check_rates(module), *check_watched(module)) if dtype == "int8" else ()
     return Compiled(module, net, stages, notes)
 
 
@@ -87,7 +88,8 @@ def chosen_bits(rule: Rule, net: Net) -> dict[str, int]:
     of_rule: dict[str, int] = getattr(rule.instance, "bits", {})
     found: dict[str, int] = {}
     for spec in blocks_of(net):
-        found |= {f"{spec.prefix}.{symbol}": bits for symbol, bits in of_rule.items()}
+        if spec.index >= spec.first:
+            found |= {f"{spec.prefix}.{symbol}": bits for symbol, bits in of_rule.items()}
         if spec.layer.bits:
             found[f"{spec.prefix}.W"] = spec.layer.bits
     return found

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ from typing import Protocol
 
 from edgelearn import stackbound
 from edgelearn.errors import ConfigError, DoesNotFitError, EdgeLearnError, MissingToolError, StorageFullError
-from edgelearn.paths import resource
+from edgelearn.paths import cache_dir, resource
 
 INSTALL = {"arm-none-eabi-": "sudo apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"}
 PACKAGED = Path(__file__).resolve().parent / "images"
@@ -75,12 +74,6 @@ FAMILIES = {
     "nrf51": Family(("-Os", "-DEL_MAX_FRAME=128")),
     "cmsdk": Family(("-O2",)),
 }
-
-
-def cache_dir() -> Path:
-    """``$EDGELEARN_CACHE``, else ``edgelearn`` in the user's cache folder."""
-    own = os.environ.get("EDGELEARN_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgelearn"
 
 
 def sources(family: str) -> list[Path]:
@@ -270,7 +263,8 @@ def _measure(elf: Path, board: Board, compiler: str, wanted: str) -> Image:
     text, data, bss = map(int, _run([board.prefix + "size", elf.name], elf.parent).splitlines()[1].split()[:3])
     stack = address["__stack_top"] - address["__stack_limit"]
     frame = FPU_FRAME if any(flag.startswith("-mfpu") for flag in board.cflags) else BASIC_FRAME
-    bound = stackbound.stack_bound(stackbound.read(file.read_text() for file in sorted(elf.parent.glob("*.ci"))), frame)
+    graphs = (file.read_text() for file in sorted(elf.parent.glob("*.ci")))
+    bound = stackbound.stack_bound(stackbound.read(graphs, symbols), frame)
     if bound > stack:
         need = f"The stack of {board.id} has {stack} bytes and may need {bound}."
         raise DoesNotFitError(need, "Raise __stack_size in its link.ld.")

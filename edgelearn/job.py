@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -20,12 +20,20 @@ from edgelearn.compiler import Compiled, Net, compile_net
 from edgelearn.data import datasets
 from edgelearn.data.datasets import Dataset
 from edgelearn.errors import ConfigError, MissingToolError
+from edgelearn.imports import Extractor, features, same_shape
+from edgelearn.imports.scale import settled
 from edgelearn.ir import rng
 from edgelearn.ir.core import Module
+from edgelearn.layout import Layout
+from edgelearn.nets import blocks_of
 from edgelearn.passes import budget
 from edgelearn.passes.quantize import Calibration
 from edgelearn.recipe import Recipe
 from edgelearn.rules import Rule, find
+from edgelearn.stages import Stage, cut
+from edgelearn.stages import drop_steps as drop_steps
+from edgelearn.start import Start, first_state, fit, of_values
+from edgelearn.tracing import independent, trace_module
 
 SLOWEST_MAC_S = 2e-6  # 32 cycles of a 16 MHz Cortex-M0: twice what its kernels take
 
@@ -59,15 +67,34 @@ def backend(name: str) -> Backend:
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that is known before the first sample is sent."""
+    """Everything that is known before the first sample is sent.
+
+    ``compiled`` and ``plan`` are those of the last stage: what is measured and kept in the end. ``start`` is what the caller gave;
+    ``starts`` are the weights that the net begins with instead of its seed's, later ones over earlier ones.
+    """
 
     recipe: Recipe
     board: Board
     rule: Rule
     data: Dataset
-    compiled: Compiled
-    plan: bytes
+    stages: tuple[Stage, ...]
     steps: int  # samples to learn in all
+    start: Start | None = None
+    starts: tuple[Start, ...] = ()
+    start_notes: tuple[str, ...] = ()
+
+    @property
+    def compiled(self) -> Compiled:
+        return self.stages[-1].compiled
+
+    @property
+    def plan(self) -> bytes:
+        return self.stages[-1].plan
+
+    @property
+    def plans(self) -> bytes:
+        """The plans of all stages, one after the other: what a run keeps to know its job again."""
+        return b"".join(stage.plan for stage in self.stages)
 
     @property
     def rule_name(self) -> str:
@@ -82,7 +109,7 @@ class Job:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the compiler did otherwise than it was told, and what is odd about the data."""
-        return (*self.compiled.notes, *self.data.notes())
+        return (*self.compiled.notes, *self.start_notes, *self.data.notes())
 
     @property
     def module(self) -> Module:
@@ -116,7 +143,29 @@ class Job:
     @property
     def worst_step_s(self) -> float:
         """The longest that any board may take to learn a sample, in seconds."""
-        return self.macs("learn") * SLOWEST_MAC_S
+        return max(_macs(stage.module, "learn") for stage in self.stages) * SLOWEST_MAC_S
+
+    def stage_at(self, step: int) -> Stage:
+        """The stage that learns the sample of ``step``; at the end of the run the last one."""
+        return next((stage for stage in self.stages if step < stage.last), self.stages[-1])
+
+    def stage_of(self, step: int) -> Stage:
+        """The stage that a checkpoint after ``step`` samples is of: between two stages the earlier."""
+        return next((stage for stage in self.stages if step <= stage.last), self.stages[-1])
+
+    def as_of(self, step: int) -> Job:
+        """This job as it was after ``step`` samples: its module is that of the checkpoint."""
+        return replace(self, stages=self.stages[: self.stages.index(self.stage_of(step)) + 1])
+
+    def state_at(self, step: int, checkpoint: bytes | None) -> bytes | None:
+        """What ``stage_at(step)`` begins or goes on with after the checkpoint of ``step``; None: the state that its seed gives."""
+        stage, before, seed = self.stage_at(step), self.stage_of(step), self.recipe.train.seed
+        if checkpoint is None:
+            return first_state(stage.module, seed, self.starts) if self.starts else None
+        if stage is before:
+            return checkpoint
+        learnt = Start("the stage before", Layout.of(before.module), checkpoint)
+        return first_state(stage.module, seed, (*self.starts, learnt), step)
 
     def order(self, first: int, last: int) -> NDArray[np.int64]:
         """Indices of the training samples that steps ``first`` to ``last - 1`` learn: each epoch in an order of its own."""
@@ -127,16 +176,23 @@ class Job:
 
     def macs(self, entry: str) -> int:
         """Multiplications with weights in one run of ``entry``."""
-        from edgelearn.ir.ops import OPS
-
-        types = self.module.types(self.module.entry(entry))
-        return sum(OPS[op.name].macs([types[a].shape for a in op.args], op) for op in self.module.entry(entry).ops)
+        return _macs(self.module, entry)
 
 
-def prepare(source: Recipe | str | Path, board: Board | str = boards.DEFAULT, **overrides: Any) -> Job:
+def _macs(module: Module, entry: str) -> int:
+    from edgelearn.ir.ops import OPS
+
+    types = module.types(module.entry(entry))
+    return sum(OPS[op.name].macs([types[a].shape for a in op.args], op) for op in module.entry(entry).ops)
+
+
+def prepare(
+    source: Recipe | str | Path, board: Board | str = boards.DEFAULT, start: Start | None = None, **overrides: Any
+) -> Job:
     """Loads, checks and lowers a recipe (object, shipped name or file) for a board: ``edgelearn.compile``.
 
     Args:
+        start: learnt weights to begin with, instead of those that the seed gives.
         overrides: values of ``[train]`` and ``[data]`` that replace the recipe's (``epochs=3``, ``seed=1``, ``data="x.npz"``).
 
     Raises:
@@ -145,13 +201,35 @@ def prepare(source: Recipe | str | Path, board: Board | str = boards.DEFAULT, **
     recipe = source if isinstance(source, Recipe) else recipes.load(source)
     recipe = recipe.override(**overrides)
     board = board if isinstance(board, Board) else boards.load(board)
-    rule = _rule(recipe)
-    data = datasets.load(recipe.data.name, recipe.data.root).shaped(recipe.model.input, recipe.model.classes)
+    given = features(recipe)
+    if given is not None:
+        model = replace(recipe.model, input=given.input, features_sha256=given.sha256)
+        recipe = replace(recipe, model=model)
+    rule, data, net = _rule(recipe), load_data(recipe), _net(recipe, given)
     steps = recipe.steps_total(len(data.x_train))
-    compiled = _compile(recipe, rule, data, steps, board)
-    plan = backend("plan").export(compiled.module, board.id)
-    budget.check(compiled.module, board.target, len(plan))
-    return Job(recipe, board, rule, data, compiled, plan, steps)
+    fitted, notes = _fitted(rule, net, start)
+    starts = () if fitted is None else (fitted,)
+    if given is not None:
+        given, power = settled(given, net, data.x_train)
+        starts = (of_values(given.source, given.values), *starts)
+        notes = (given.note + (f", scaled by 2^{power}" if power else ""), *notes)
+    stages = _stages(recipe, rule, net, data, steps, board, starts)
+    return Job(recipe, board, rule, data, stages, steps, start, starts, notes)
+
+
+def load_data(recipe: Recipe) -> Dataset:
+    """The recipe's data, in the shape of its model.
+
+    Raises:
+        ConfigError: they are not there, or do not fit.
+    """
+    data = datasets.load(recipe.data.name, recipe.data.root)
+    if recipe.model.features is not None and len(data.shape) > 2 and not same_shape(data.shape, recipe.model.input):
+        problem = f"A sample of '{data.name}' has shape {list(data.shape)}, the features {list(recipe.model.input)}."
+        raise ConfigError(
+            problem, "Give samples as (height, width, channels), of the size that the file was trained on."
+        )
+    return data.shaped(recipe.model.input, recipe.model.classes)
 
 
 def _rule(recipe: Recipe) -> Rule:
@@ -162,14 +240,34 @@ def _rule(recipe: Recipe) -> Rule:
         raise recipe.fault("rule", key, error.message, error.hint) from error
 
 
-def _compile(recipe: Recipe, rule: Rule, data: Dataset, steps: int, board: Board) -> Compiled:
+def _net(recipe: Recipe, given: Extractor | None) -> Net:
+    """The recipe's layers, after those of the file that it names."""
     model = recipe.model
-    net = Net(model.input, model.layers, model.classes)
-    calibration = Calibration(data.x_train.reshape(len(data.x_train), -1), data.y_train, recipe.train.seed)
-    drops = drop_steps(recipe.train.drops, steps)
-    return compile_net(rule, net, calibration, recipe.train.dtype, drops, board, recipe.name)
+    if given is None:
+        return Net(model.input, model.layers, model.classes)
+    return Net(given.input, (*given.layers, *model.layers), model.classes, given.activations)
 
 
-def drop_steps(fractions: Sequence[float], steps: int) -> list[int]:
-    """The steps at which the rate halves, for a run of ``steps`` samples."""
-    return [int(steps * f) for f in fractions]
+def _fitted(rule: Rule, net: Net, start: Start | None) -> tuple[Start | None, tuple[str, ...]]:
+    """What the net takes over of ``start``, and notes on what it does not."""
+    if start is None:
+        return None, ()
+    own = [name for spec in blocks_of(net, independent(rule)) for name in spec.own_state()]
+    return fit(start, trace_module(rule, net, "net").state, own, net.classes)
+
+
+def _stages(
+    recipe: Recipe, rule: Rule, net: Net, data: Dataset, steps: int, board: Board, starts: Sequence[Start]
+) -> tuple[Stage, ...]:
+    """The plans of the run."""
+    values = {name: value for start in starts for name, value in start.values.items()}
+    calibration = Calibration(data.x_train.reshape(len(data.x_train), -1), data.y_train, recipe.train.seed, values)
+    encode = backend("plan")
+
+    def make(freeze: frozenset[int], drops: Sequence[int], alone: bool) -> tuple[Compiled, bytes]:
+        compiled = compile_net(rule, net, calibration, recipe.train.dtype, drops, board, recipe.name, freeze, alone)
+        plan = encode.export(compiled.module, board.id)
+        budget.check(compiled.module, board.target, len(plan))
+        return compiled, plan
+
+    return cut(recipe, rule, net, steps, make)

@@ -82,7 +82,7 @@ def from_item(item: object) -> Layer:
     """
     if not isinstance(item, dict):
         return dense(_number(item, "layers", MAX_SIZE))
-    table: dict[str, object] = {str(key): value for key, value in item.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] TOML
+    table: dict[str, object] = {str(key): value for key, value in item.items()}
     kinds = [kind for kind in _KEYS if kind in table]
     if len(kinds) != 1:
         raise LayerError(

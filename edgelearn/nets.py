@@ -28,11 +28,15 @@ class Net:
 
     ``input`` may be a number of inputs, and a layer a width. (h, w) is a map of one channel, or, where the first layer is
     recurrent, a sequence of h moments with w inputs each.
+
+    ``features`` says what the first blocks, which were trained elsewhere and never learn, do with W x + b: ``relu`` or ``none``. They and
+    the pools after them compute what the others take for the sample; no rule sees them.
     """
 
     input: Shape | int
     layers: Sequence[Layer | int]
     classes: int
+    features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = (self.input,) if isinstance(self.input, int) else tuple(self.input)
@@ -46,6 +50,13 @@ class Net:
     @property
     def stack(self) -> tuple[Layer, ...]:
         return tuple(layer for layer in self.layers if isinstance(layer, Layer))
+
+    @property
+    def learning(self) -> tuple[Layer, ...]:
+        """The layers that a rule sees: all, or what comes after the features and their pools."""
+        given = len(self.features)
+        weights = [i for i, layer in enumerate(self.stack) if layer.kind != "pool"]
+        return self.stack[weights[given] :] if 0 < given < len(weights) else self.stack
 
     @property
     def inputs(self) -> int:
@@ -77,6 +88,7 @@ class BlockSpec:
     classes: int
     blocks: int
     times: int = 1
+    first: int = 0  # of the blocks that learn
 
     @property
     def prefix(self) -> str:
@@ -97,8 +109,8 @@ class BlockSpec:
 
     def sizes(self) -> dict[str, int]:
         return {
-            "index": self.index, "inp": math.prod(self.before.pooled), "out": math.prod(self.after.pooled),
-            "units": math.prod(self.units), "classes": self.classes, "blocks": self.blocks, "times": self.times,
+            "index": self.index - self.first, "inp": math.prod(self.before.pooled), "out": math.prod(self.after.pooled),
+            "units": math.prod(self.units), "classes": self.classes, "blocks": self.blocks - self.first, "times": self.times,
         }  # fmt: skip
 
     def _shapes(self) -> dict[str, Shape]:
@@ -144,29 +156,36 @@ class BlockSpec:
 
 
 def blocks_of(net: Net, independent: bool = False) -> list[BlockSpec]:
-    """The blocks of a net, in order; ``independent``: each of them reads the sample.
+    """The blocks of a net, in order; ``independent``: each of them reads the sample, or the features if the net has some.
 
     Raises:
         ConfigError: a layer does not fit what it reads.
     """
+    if net.features and _is_sequence(net):
+        raise ConfigError("Recurrent layers cannot follow features: those have no moments.", "Use dense layers.")
     first = net.shape[1:] if net.times > 1 or _is_sequence(net) else net.shape
     if any(layer.kind in ("conv", "depthwise", "pool") for layer in net.stack) and len(first) == 2:
         first = (*first, 1)
     specs: list[BlockSpec] = []
     shape, pools = _flat(first, net.stack), ()
     weights = [layer for layer in net.stack if layer.kind != "pool"]
+    given = len(net.features)
     for i, layer in enumerate(net.stack):
         if layer.kind == "pool":
+            if 0 < len(specs) <= given:
+                continue  # features are pooled when they are made
             pools = (*pools, _pool(layer, Dense(shape, pools).pooled, i))
             continue
         before = Dense(shape, pools)
         units = _units(layer, before.pooled, i)
         after = Dense(units, _head_pools(layer, units, _pools_after(net.stack[i + 1 :], units, i), i))
-        specs.append(BlockSpec(len(specs), layer, before, units, after, net.classes, len(weights), net.times))
-        if not independent:
+        specs.append(BlockSpec(len(specs), layer, before, units, after, net.classes, len(weights), net.times, given))
+        if len(specs) <= given:
+            shape, pools = after.pooled, ()
+        elif not independent:
             shape, pools = units, ()
-    if not specs:
-        raise ConfigError("The net has no layer with weights.", "Give at least one width under layers.")
+    if len(specs) <= given:
+        raise ConfigError("The net has no layer that learns.", "Give at least one width under layers.")
     return specs
 
 

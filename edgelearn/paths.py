@@ -1,7 +1,8 @@
-"""Where the files that come with the package are: in a checkout, an editable install or a wheel."""
+"""Where files are: those that come with the package (in a checkout, an editable install or a wheel), and the user's cache."""
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -41,6 +42,12 @@ def native(name: str) -> Path:
     if found.is_file():
         return found
     raise _incomplete(name)
+
+
+def cache_dir() -> Path:
+    """``$EDGELEARN_CACHE``, else ``edgelearn`` in the user's cache folder."""
+    own = os.environ.get("EDGELEARN_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgelearn"
 
 
 def _incomplete(what: str) -> MissingToolError:

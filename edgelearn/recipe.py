@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from edgelearn import tomlfile
 from edgelearn.errors import ConfigError, UsageError
@@ -17,18 +18,30 @@ DROPS = (0.5, 0.7, 0.8, 0.9, 0.95)
 MAX_CLASSES = 0xFFFF  # labels are u16 on the wire, and 0xFFFF means none
 _TABLES = ("model", "rule", "data", "train")
 _DATA_FILES = (".npz", ".csv")
-_DROPS_FLAG = "Write rising fractions, as in --drops 0.5,0.7, or --drops none."
+_FLAGS = {
+    "drops": "Write rising fractions, as in --drops 0.5,0.7, or --drops none.",
+    "freeze": "Write rising numbers of blocks, as in --freeze 0,1, or --freeze none.",
+}
+SCHEDULES = ("simultaneous", "block-by-block")
 
 Parameter = bool | int | float | str
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """``input`` is the shape of one sample, maps as (height, width, channels); ``layers`` come after it, heads are the rule's."""
+    """``input`` is the shape of one sample, maps as (height, width, channels); ``layers`` come after it, heads are the rule's.
+
+    With ``features``, a file with a trained net, the first ``upto`` layers of that net compute what ``layers`` read, with weights of
+    ``feature_bits`` (None: the compiler chooses); ``input`` is () until the file was read, and ``features_sha256`` None.
+    """
 
     input: tuple[int, ...]
     layers: tuple[Layer, ...]
     classes: int
+    features: str | None = None
+    upto: int | None = None
+    feature_bits: int | None = None
+    features_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,11 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """How to train. The rate halves when each fraction in ``drops`` of the samples has been shown."""
+    """How to train. The rate halves when each fraction in ``drops`` of the samples has been shown.
+
+    Blocks in ``freeze``, from 0, do not learn. ``schedule`` "block-by-block": one block learns after the other, each for an equal share
+    of the samples, in which the rate drops anew.
+    """
 
     dtype: str = "int8"
     epochs: int = 1
@@ -57,6 +74,8 @@ class TrainSpec:
     drops: tuple[float, ...] = DROPS
     batch: int = 1
     steps: int | None = None  # samples in all, instead of whole epochs
+    freeze: tuple[int, ...] = ()
+    schedule: str = SCHEDULES[0]
 
     def wrong(self) -> tuple[str, str, str] | None:
         """(key, problem, remedy) of the first impossible value, None if all are possible."""
@@ -69,6 +88,14 @@ class TrainSpec:
                 return key, f"{value} is too few or too many.", "Choose a number from 1 to 2147483647."
         if list(self.drops) != sorted(set(self.drops)) or not all(0 < drop < 1 for drop in self.drops):
             return "drops", "these are no rising fractions.", f"Write them as in {list(DROPS)}; [] for a constant rate."
+        if list(self.freeze) != sorted(set(self.freeze)) or any(block < 0 for block in self.freeze):
+            return (
+                "freeze",
+                "these are no rising numbers of blocks.",
+                "Write them as in [0, 1]; [] if all blocks learn.",
+            )
+        if self.schedule not in SCHEDULES:
+            return "schedule", f"'{self.schedule}' is no schedule.", f"Choose one of: {', '.join(SCHEDULES)}."
         return None
 
 
@@ -101,17 +128,27 @@ class Recipe:
         batch: int | None = None,
         steps: int | None = None,
         data: str | None = None,
+        freeze: Sequence[int] | None = None,
+        schedule: str | None = None,
     ) -> Recipe:
         """This recipe with what is not None replaced. ``data``: a name, a file, or the folder that this set lies in.
+
+        ``epochs`` also replace the ``steps`` of the recipe.
 
         Raises:
             UsageError: a value is impossible.
         """
-        given = {"dtype": dtype, "epochs": epochs, "seed": seed, "drops": drops, "batch": batch, "steps": steps}
-        train = replace(self.train, **{key: value for key, value in given.items() if value is not None})
+        given: dict[str, Any] = {
+            "dtype": dtype, "epochs": epochs, "seed": seed, "drops": drops, "batch": batch, "steps": steps,
+            "freeze": None if freeze is None else tuple(freeze), "schedule": schedule,
+        }  # fmt: skip
+        changes = {key: value for key, value in given.items() if value is not None}
+        if epochs is not None:
+            changes.setdefault("steps", None)
+        train = replace(self.train, **changes)
         if wrong := train.wrong():
             key, problem, hint = wrong
-            raise UsageError(f"--{key}: {problem}", _DROPS_FLAG if key == "drops" else hint)
+            raise UsageError(f"--{key}: {problem}", _FLAGS.get(key, hint))
         return replace(self, train=train, data=self.data if data is None else self._other_data(data))
 
     def _other_data(self, given: str) -> DataSpec:
@@ -127,6 +164,7 @@ class Recipe:
     def as_toml(self) -> str:
         """This recipe, overrides included, as a file that ``parse`` reads back: what a run keeps."""
         model = {**asdict(self.model), "layers": tuple(to_item(layer) for layer in self.model.layers)}
+        model["input"] = self.model.input or None
         parts = {"model": model, "rule": {"name": self.rule.name, **self.rule.params}}
         parts |= {"data": asdict(self.data), "train": asdict(self.train)}
         lines = [f"[{name}]\n" + "".join(_assignments(table)) for name, table in parts.items()]
@@ -171,12 +209,30 @@ def _recipe(doc: tomlfile.Document) -> Recipe:
 
 
 def _model(doc: tomlfile.Document) -> ModelSpec:
-    table = doc.table("model", ("input", "layers", "classes"))
-    for key in ("input", "layers"):
+    table = doc.table("model", tuple(ModelSpec.__dataclass_fields__))
+    given = "features" in table.values
+    for key in ("layers",) if given and "input" not in table.values else ("input", "layers"):
         if not table.items(key):
             raise table.fault(key, f"'{key}' is empty.", f"Give at least one number: {key} = [32]")
-    input_shape = tuple(_width(table, size) for size in table.items("input"))
-    return ModelSpec(input_shape, _layers(table), table.integer("classes", low=2, high=MAX_CLASSES))
+    input_shape = tuple(_width(table, size) for size in table.items("input", () if given else None))
+    classes = table.integer("classes", low=2, high=MAX_CLASSES)
+    return ModelSpec(input_shape, _layers(table), classes, **_features(table, doc.path.parent))
+
+
+def _features(table: tomlfile.Table, folder: Path) -> dict[str, Any]:
+    """What a recipe says of the file that its first blocks come from."""
+    for key in ("upto", "feature_bits", "features_sha256"):
+        if key in table.values and "features" not in table.values:
+            raise table.fault(key, f"'{key}' without 'features'.", 'Name a file too: features = "net.onnx"')
+    if "features" not in table.values:
+        return {}
+    found: dict[str, Any] = {"features": _anchored(table.text("features"), folder)}
+    for key, low, high in (("upto", 1, 0xFFFF), ("feature_bits", 7, 13)):
+        if key in table.values:
+            found[key] = table.integer(key, low=low, high=high)
+    if "features_sha256" in table.values:
+        found["features_sha256"] = table.text("features_sha256")
+    return found
 
 
 def _layers(table: tomlfile.Table) -> tuple[Layer, ...]:
@@ -220,11 +276,22 @@ def _train(doc: tomlfile.Document) -> TrainSpec:
         drops=table.numbers("drops", DROPS),
         batch=table.integer("batch", TrainSpec.batch),
         steps=table.integer("steps") if "steps" in table.values else None,
+        freeze=_blocks(table),
+        schedule=table.text("schedule", TrainSpec.schedule),
     )
     if wrong := train.wrong():
         key, problem, hint = wrong
         raise table.fault(key, f"'{key}': {problem}", hint)
     return train
+
+
+def _blocks(table: tomlfile.Table) -> tuple[int, ...]:
+    found: list[int] = []
+    for item in table.items("freeze", ()):
+        if not isinstance(item, int) or isinstance(item, bool):
+            raise table.fault("freeze", f"{item!r} in 'freeze' is no number of a block.", "Write freeze = [0, 1].")
+        found.append(item)
+    return tuple(found)
 
 
 def _data_name(name: str, folder: Path) -> str:

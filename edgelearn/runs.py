@@ -7,9 +7,7 @@ killed process loses at most the metrics that it had not flushed, never the file
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
-import math
 import os
 import secrets
 import sqlite3
@@ -17,17 +15,18 @@ import time
 import zlib
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 from edgelearn.errors import ConfigError, EdgeLearnError, StorageFullError, UsageError, VersionError
+from edgelearn.records import STATUSES, number, run_of
+from edgelearn.records import Checkpoint as Checkpoint
+from edgelearn.records import Run as Run
+from edgelearn.records import text_hash as text_hash
 
 KEEP = 3  # newest checkpoints of a run that stay
 BATCH = 512  # metrics that wait for one transaction,
 FLUSH_S = 1.0  # but no longer than this
-STATUSES = ("running", "finished", "interrupted", "failed")
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without l, o, 0, 1: ids are read aloud and typed
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _NO_RIGHT = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
@@ -38,37 +37,12 @@ CREATE TABLE runs (id TEXT PRIMARY KEY, created TEXT, recipe TEXT, rule TEXT, ru
 CREATE TABLE metrics (run TEXT, name TEXT, step INTEGER, value REAL, PRIMARY KEY (run, name, step)) WITHOUT ROWID;
 CREATE TABLE checkpoints (run TEXT, step INTEGER, boot_id INTEGER, crc INTEGER, state BLOB, PRIMARY KEY (run, step));
 """
-_UPDATES = (_SCHEMA, "ALTER TABLE runs ADD COLUMN port TEXT")  # from each format to the next: old stores open
+_UPDATES = (  # from each format to the next: old stores open
+    _SCHEMA,
+    "ALTER TABLE runs ADD COLUMN port TEXT",
+    "ALTER TABLE runs ADD COLUMN layout TEXT; ALTER TABLE runs ADD COLUMN start BLOB",
+)
 FORMAT = len(_UPDATES)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What is known of one run. ``recipe`` and ``rule_text`` are texts to read or compare, never to execute."""
-
-    id: str
-    created: str  # ISO 8601, UTC
-    recipe: str
-    rule: str
-    rule_text: str
-    rule_hash: str
-    board: str
-    dtype: str
-    seed: int
-    plan: bytes
-    versions: dict[str, str]
-    status: str  # one of STATUSES; "running" also after a crash
-    result: dict[str, object] | None
-    port: str | None = None  # the way to the board, where it will be the same tomorrow
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The state region of a board after ``step`` samples; ``boot_id`` of the board that it was read from."""
-
-    step: int
-    boot_id: int
-    state: bytes
 
 
 def default_path() -> Path:
@@ -76,11 +50,6 @@ def default_path() -> Path:
     given = os.environ.get("EDGELEARN_RUNS")
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(given or f"{data}/edgelearn/runs.sqlite").expanduser()
-
-
-def text_hash(text: str) -> str:
-    """How a rule's text is named: SHA-256, hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class RunStore:
@@ -128,15 +97,18 @@ class RunStore:
         plan: bytes,
         versions: Mapping[str, str],
         port: str | None = None,
+        layout: Mapping[str, object] | None = None,
+        start: bytes | None = None,
     ) -> str:
         """Records a new run, status "running"; returns its id, which sorts by time (UTC)."""
         now = datetime.now(UTC)
         created = now.isoformat(timespec="seconds")
-        with self._transaction(len(plan) + len(recipe) + len(rule_text)):
+        shown = None if layout is None else json.dumps(dict(layout))
+        with self._transaction(len(plan) + len(recipe) + len(rule_text) + len(start or b"")):
             run = self._unused_id(now)
             row = (run, created, recipe, rule, rule_text, text_hash(rule_text), board, dtype, seed, plan)
-            row += (json.dumps(dict(versions)), "running", None, port)
-            self._db.execute("INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row)
+            row += (json.dumps(dict(versions)), "running", None, port, shown, start)
+            self._db.execute(f"INSERT INTO runs VALUES ({','.join('?' * len(row))})", row)  # noqa: S608 (question marks)
         return run
 
     def reached_by(self, run: str, port: str | None) -> None:
@@ -195,7 +167,7 @@ class RunStore:
         found: dict[str, tuple[tuple[int, float], ...]] = {}
         for (name,) in self._rows("SELECT DISTINCT name FROM metrics WHERE run = ? ORDER BY name", run):
             rows = self._rows("SELECT step, value FROM metrics WHERE run = ? AND name = ? ORDER BY step", run, name)
-            found[str(name)] = tuple((step, _number(value)) for step, value in rows if isinstance(step, int))
+            found[str(name)] = tuple((step, number(value)) for step, value in rows if isinstance(step, int))
         return found
 
     def list(self) -> tuple[Run, ...]:
@@ -244,17 +216,8 @@ class RunStore:
             return tuple(self._db.execute(query, values))
 
     def _run(self, row: tuple[object, ...]) -> Run:
-        """One row of ``runs``; what is in the file may be anything, so its types are checked."""
         try:
-            *head, seed, plan, versions, status, result, port = row
-            run, created, recipe, rule, rule_text, rule_hash, board, dtype = (_text(value) for value in head)
-            if not isinstance(seed, int) or not isinstance(plan, bytes):
-                raise ValueError("seed or plan of another type")
-            outcome = None if result is None else _object(_text(result))
-            known = {key: str(value) for key, value in _object(_text(versions)).items()}
-            names = (run, created, recipe, rule, rule_text, rule_hash, board, dtype)
-            way = None if port is None else _text(port)
-            return Run(*names, seed, plan, known, _text(status), outcome, way)
+            return run_of(row)
         except (ValueError, RecursionError) as error:
             raise self._damage(error) from error
 
@@ -300,20 +263,3 @@ class RunStore:
     def _damage(self, error: Exception) -> ConfigError:
         hint = "Move the file away, or set EDGELEARN_RUNS to another."
         return ConfigError(f"{self.path} is no run store, or damaged: {error}.", hint)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{type(value).__name__} instead of a text")
-    return value
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) else math.nan  # SQLite keeps NaN as NULL
-
-
-def _object(text: str) -> dict[str, object]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return cast(dict[str, object], value)

@@ -1,24 +1,25 @@
 """How deep can the stack get? Read from the call graphs that gcc writes with ``-fcallgraph-info=su``.
 
 The bound is the deepest way down from the entry, plus the deepest interrupt handler, plus what the hardware pushes for
-it. Handlers of one priority do not nest, and every port gives all of its interrupts the same one. Two kinds of call go
-through a pointer, and their targets are known by name: `step.c` runs kernels (``el_k_*``) and anybody may use the board
-(``hal_*``). Recursion, frames whose size only run time knows, and functions that nobody has measured are errors.
+it. Handlers of one priority do not nest, and every port gives all of its interrupts the same one. Three kinds of call go
+through a pointer, and their targets are known by name: `step.c` runs kernels (``el_k_*``), `plan.c` checks shapes
+(``el_check_*``), and anybody may use the board (``hal_*``). Recursion, frames whose size only run time knows, and
+functions that nobody has measured are errors.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from edgelearn.errors import EdgeLearnError
 
 INDIRECT = "__indirect_call"
-HAL, KERNELS = "hal_", "el_k_"
+HAL, KERNELS, CHECKS = "hal_", "el_k_", "el_check_"
 # Who may call what through a pointer; any file that is not named calls the board only.
-INDIRECT_TARGETS: Mapping[str, tuple[str, ...]] = {"step.c": (KERNELS, HAL)}
+INDIRECT_TARGETS: Mapping[str, tuple[str, ...]] = {"step.c": (KERNELS, HAL), "plan.c": (CHECKS,)}
 
 # Functions of the compiler and the C library, which come without a call graph: bytes, generous. Beside each row the
 # deepest one found in the disassembly of gcc 12.2 and newlib-nano (Cortex-M0, M4F). Doubles are left out: none
@@ -56,15 +57,19 @@ def own_name(title: str) -> str:
     return title.rsplit(":", 1)[-1]
 
 
-def read(texts: Iterable[str]) -> Graph:
-    """Joins the ``.ci`` texts of an image's units; a call through a pointer becomes calls of all it can reach."""
+def read(texts: Iterable[str], linked: Container[str] | None = None) -> Graph:
+    """Joins the ``.ci`` texts of an image's units; a call through a pointer becomes calls of all it can reach.
+
+    Args:
+        linked: names of the image's functions; a pointer does not reach others. None: all of the units' functions are in it.
+    """
     graph = Graph()
     indirect: list[tuple[str, str]] = []
     for text in texts:
         indirect += _add_unit(graph, text)
     for caller, unit in indirect:
         for prefix in INDIRECT_TARGETS.get(unit, (HAL,)):
-            graph.calls[caller].update(graph.named(prefix))
+            graph.calls[caller].update(t for t in graph.named(prefix) if linked is None or own_name(t) in linked)
     return graph
 
 

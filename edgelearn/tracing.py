@@ -44,6 +44,14 @@ def trace_module(rule: Rule, net: Net, name: str) -> Module:
     return Module(name, (("classes", net.classes),), flat, entries)
 
 
+def trace_features(net: Net) -> Module:
+    """What the blocks of ``net`` that were trained elsewhere make of a sample, as the entry ``infer`` of a module of its own."""
+    parts = [_Part(spec, spec.own_state(), {}) for spec in blocks_of(net)[: len(net.features)]]
+    trace = Trace("infer")
+    _, x = next(_moments(net, parts, trace))
+    return Module("features", (), tuple(s for part in parts for s in part.state.values()), (trace.entry(x),))
+
+
 def independent(rule: Rule) -> bool:
     """Does every block of this rule read the sample itself, instead of what the block before returned?"""
     return getattr(rule.instance, "schedule", "cascade") == "independent"
@@ -51,7 +59,7 @@ def independent(rule: Rule) -> bool:
 
 def _check_kinds(rule: Rule, net: Net) -> None:
     """A rule may name the kinds of layers that it is for, and why."""
-    kinds: dict[str, str] = {layer.kind: str(layer) for layer in net.stack}
+    kinds: dict[str, str] = {layer.kind: str(layer) for layer in net.learning}
     allowed = getattr(rule.instance, "kinds", tuple(kinds))
     for kind, layer in kinds.items():
         if kind not in allowed:
@@ -69,16 +77,25 @@ def _check_kinds(rule: Rule, net: Net) -> None:
 
 def _part(rule: Rule, spec: BlockSpec) -> _Part:
     declared = spec.declarations()
-    if hasattr(rule.instance, "init"):
+    if hasattr(rule.instance, "init") and spec.index >= spec.first:
         rule.instance.init(declared, None)
     return _Part(spec, {**spec.own_state(), **declared.states()}, declared.fixed())
 
 
+def _features(net: Net, parts: Sequence[_Part], x: Tensor) -> Tensor:
+    """What the blocks that were trained elsewhere make of a sample."""
+    for activation, part in zip(net.features, parts, strict=False):
+        s = part.block(x.trace)
+        x = s.W @ x + s.b
+        x = part.spec.after.pool(x.trace.emit("relu", x) if activation == "relu" else x)
+    return x
+
+
 def _moments(net: Net, parts: Sequence[_Part], trace: Trace) -> Iterator[tuple[int, Tensor]]:
-    """The parameter x: as a whole, or moment after moment of a sequence."""
+    """The parameter x, or its features: as a whole, or moment after moment of a sequence."""
     shape = parts[0].spec.before.inp
     if net.times == 1:
-        yield 0, trace.param("%x", Type("f32", shape))
+        yield 0, _features(net, parts, trace.param("%x", Type("f32", shape)))
         return
     x, size = trace.param("%x", Type("f32", (net.inputs,))), math.prod(shape)
     for time in range(net.times):
@@ -91,6 +108,7 @@ def _trace_learn(rule: Rule, net: Net, parts: Sequence[_Part]) -> Entry:
     first = next(moments)
     label = trace.param("%y", Type("i32", (1,), Exp(0)))
     y = trace.emit("one_hot", label, classes=net.classes)
+    parts = parts[len(net.features) :]
     if hasattr(rule.instance, "step_net"):  # a baseline: it sees the whole net
         rule.instance.step_net([part.block(trace) for part in parts], first[1], y)
         return trace.entry(None)
@@ -116,9 +134,10 @@ def _check_step(rule: Rule, spec: BlockSpec, seen: object) -> None:
 
 def _trace_infer(rule: Rule, net: Net, parts: Sequence[_Part]) -> Entry:
     trace = Trace("infer")
+    moments, parts = _moments(net, parts, trace), parts[len(net.features) :]
     kept: list[Any] = [None] * len(parts)
     scores: object = None
-    for time, x in _moments(net, parts, trace):
+    for time, x in moments:
         blocks = [part.block(trace, time, h) for part, h in zip(parts, kept, strict=True)]
         scores = rule.instance.predict(blocks, x)
         kept = [block.kept for block in blocks]

@@ -1,51 +1,34 @@
-"""How well it learns: named cases, several seeds each, beside backpropagation of the same net for as many passes."""
+"""How well it learns: the rows of a case, several seeds each, with the same seeds for all. Nothing is chosen on the test set."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from statistics import mean, stdev
+from tempfile import TemporaryDirectory
 
-from edgelearn import recipe as recipes
-from edgelearn import state
-from edgelearn.bench import hostrun, twin
-from edgelearn.compiler import Net
+import numpy as np
+
+from edgelearn import boards, paths
+from edgelearn.bench import cases, hostrun
+from edgelearn.bench.engines import ENGINES, BoardRows, Task
+from edgelearn.bench.methods import STOPPING, Case, Method
+from edgelearn.bench.results import Folder, Key, Result
+from edgelearn.bench.twin import HELD_OUT
 from edgelearn.data import datasets
 from edgelearn.data.datasets import Dataset
-from edgelearn.errors import ConfigError, UsageError
-from edgelearn.ir.interp import Interpreter
-from edgelearn.recipe import Recipe
-from edgelearn.rules import find
-from edgelearn.tomlfile import nearest
+from edgelearn.errors import ConfigError, Interrupted, UsageError
 
 FIRST_SEED = 1  # seeds are 1, 2, ...; the recipes' own 0 is not among them
-LAST, SUMMED, TWIN = "edgelearn int8 last", "edgelearn int8 summed", "backprop twin"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A shipped recipe; ``passes`` and ``lr`` instead of its own; ``published`` is the best integer-only figure for the net."""
-
-    recipe: str
-    passes: int | None = None
-    lr: float | None = None  # chosen on a validation split, as the recipes' own
-    published: float | None = None
-    source: str = ""
-
-
-CASES = {
-    "mnist-100-50-int8": Case(
-        "mnist", None, None, 0.9736, "NITRO-D, arXiv:2407.11698: integer-only, weights of 32 bits"
-    ),
-    "mnist-100-50-int8-1pass": Case("mnist", 1, 2**-5),
-    "digits-32-32-int8": Case("digits"),
-    "digits-16-int8": Case("digits-tiny"),
-}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way of learning. Accuracies are fractions on the test set, ``ram`` is state and arena in bytes."""
+    """One way of learning. Accuracies are fractions on the test set; ``gap`` is the mean less that of the row ``against``."""
 
     name: str
     mean: float
@@ -53,117 +36,226 @@ class Row:
     seeds: list[float]  # accuracy of each
     passes: float
     seconds: float  # of training on this computer, mean
-    ram: int
+    ram: int  # state and arena in bytes
     published: float | None
     rate: float
+    seed_numbers: list[int]
+    rule: str
+    net: str
+    dtype: str
+    engine: str
+    batch: int
+    optimizer: str
+    ram_of: str  # "device"; or "host": weights and one sample's values here, where moments of an optimizer come on top
+    stopping: str
+    rate_by: str
+    source: str | None  # of the published figure
+    against: str | None
+    gap: float | None
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    accuracy: float
-    seconds: float
-    ram: int
+class Options:
+    """How to run a case.
 
-
-def run(case: str, seeds: int, data: str | None = None, on_epoch: hostrun.OnEpoch = hostrun.silent) -> list[Row]:
-    """Trains every row of ``case`` with ``seeds`` seeds, in this process.
-
-    Args:
+    Attributes:
         data: folder of the data sets that are not shipped; EDGELEARN_DATA where None.
+        board, port: where the rows of the C core learn; None: in this process.
+        out: folder that results are kept in; None: they are not.
+        again: measure what is there already, too.
+    """
+
+    data: str | None = None
+    board: str | None = None
+    port: str | None = None
+    out: Path | None = None
+    again: bool = False
+    on_epoch: hostrun.OnEpoch = hostrun.silent
+
+
+def default_out() -> Path:
+    """Where results are kept unless told otherwise."""
+    return paths.cache_dir() / "bench"
+
+
+def seeds_of(seeds: int | Sequence[int]) -> list[int]:
+    """The first N seeds for a number N.
 
     Raises:
-        UsageError: there is no such case, or no seed. ConfigError: its data are not here.
+        UsageError: there are none, or one is no seed.
     """
-    if case not in CASES:
-        raise UsageError(f"There is no case '{case}'.", nearest(case, tuple(CASES)))
-    if seeds < 1:
+    found = list(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
+    if not found:
         raise UsageError(f"{seeds} seeds are too few.", "Give --seeds 1 or more.")
-    recipe = _recipe(CASES[case], data)
-    dataset = datasets.load(recipe.data.name, recipe.data.root).shaped(recipe.model.input, recipe.model.classes)
-    return _Bench(recipe, dataset, on_epoch).rows(range(FIRST_SEED, FIRST_SEED + seeds), CASES[case].published)
+    if wrong := [seed for seed in found if not 0 <= seed < 2**32]:
+        raise UsageError(f"{wrong[0]} is no seed.", "Give seeds from 0 to 4294967295.")
+    return found
 
 
-def _recipe(case: Case, data: str | None) -> Recipe:
-    recipe = recipes.load(case.recipe).override(epochs=case.passes, data=data)
-    if case.lr is None:
-        return recipe
-    return replace(recipe, rule=replace(recipe.rule, params={**recipe.rule.params, "lr": case.lr}))
+def run(
+    case: str | Case,
+    seeds: int | Sequence[int],
+    rows: Sequence[str] = (),
+    dtype: str | None = None,
+    options: Options | None = None,
+) -> list[Row]:
+    """Trains the rows of ``case``, or those named, with every seed, and reads each after its last step.
+
+    Args:
+        seeds: how many, or which.
+        dtype: only rows of this numeric type.
+
+    Raises:
+        UsageError: there is no such case, row, seed or board for them. ConfigError: its data are not here, or results of other settings.
+        Interrupted: Ctrl-C; what was measured is kept.
+    """
+    case, numbers = cases.find(case), seeds_of(seeds)
+    methods = case.chosen(rows, dtype)
+    with TemporaryDirectory() as unkept:
+        bench = Bench(case, options or Options(), Path(unkept))
+        bench.check(methods)
+        found = bench.measure(methods, numbers)
+        table = [bench.row(method, numbers, [found[method.name, seed] for seed in numbers]) for method in methods]
+    means = {row.name: row.mean for row in table}
+    return [replace(r, gap=r.mean - means[r.against]) if r.against in means else r for r in table]
 
 
-@dataclass(frozen=True)
-class _Bench:
-    recipe: Recipe
-    data: Dataset
-    on_epoch: hostrun.OnEpoch
+@dataclass
+class Bench:
+    """One case on its way: its data, its results, and what is trained where."""
 
-    @property
-    def net(self) -> Net:
-        model = self.recipe.model
-        return Net(model.input, model.layers, model.classes)
+    case: Case
+    options: Options
+    unkept: Path  # instead of a folder for results
+    validation: bool = False  # measure on a part of the training set
 
-    @property
-    def steps(self) -> int:
-        return self.recipe.steps_total(len(self.data.x_train))
+    def __post_init__(self) -> None:
+        self.folder = Folder(self.options.out or self.unkept)
+        self.folder.open()
+        self._data: dict[str, Dataset] = {}  # as the last row wanted it
 
-    def rows(self, seeds: Sequence[int], published: float | None) -> list[Row]:
-        ours = [self._ours(seed) for seed in seeds]
-        rate = self._best_rate(seeds[0])
-        theirs = [self._twin(seed, rate) for seed in seeds]
-        lr = self.recipe.rule.params.get("lr", 0.0)
-        return [
-            self._row(LAST, (last for last, _ in ours), float(lr), published),
-            self._row(SUMMED, (summed for _, summed in ours), float(lr), published),
-            self._row(TWIN, theirs, rate, None),
-        ]
+    # --- what to measure ----------------------------------------------------------------------------------------------
 
-    def _row(self, name: str, outcomes: Iterable[_Outcome], rate: float, published: float | None) -> Row:
-        found = list(outcomes)
-        seeds = [o.accuracy for o in found]
-        spread = stdev(seeds) if len(seeds) > 1 else 0.0
-        passes, seconds = self.steps / len(self.data.x_train), mean(o.seconds for o in found)
-        return Row(name, mean(seeds), spread, seeds, passes, seconds, found[0].ram, published, rate)
+    def check(self, methods: Iterable[Method]) -> None:
+        """Raises UsageError if a board was named that no row can run on."""
+        if self.options.board is not None and not any(map(self.on_board, methods)):
+            dtypes = ", ".join(boards.load(self.options.board).dtypes)
+            problem = f"No chosen row of {self.case.name} can learn on {self.options.board}: its rows need engine core, and {dtypes}."
+            raise UsageError(problem, "Choose rows with --rows, or leave --board out.")
 
-    def _ours(self, seed: int) -> tuple[_Outcome, _Outcome]:
-        """Read by the last head, and by the sum of all: one training, since reading changes nothing."""
-        params, train = dict(self.recipe.rule.params), self.recipe.train
-        rule = find(self.recipe.rule.name, {**params, "heads": "sum"}, self.recipe.path.parent)
-        summed = hostrun.train(rule, self.net, self.data, train.dtype, self.steps, seed, train.drops, self.on_epoch)
-        last = _read_by_last(summed, self.recipe, self.net, self.data, seed)
-        return self._outcome(last), self._outcome(summed)
+    def on_board(self, method: Method) -> bool:
+        """The others are measured in this process even if a board was named: they are what it is compared with."""
+        board = self.options.board
+        return board is not None and method.engine == "core" and method.dtype in boards.load(board).dtypes
 
-    def _outcome(self, run: hostrun.HostRun) -> _Outcome:
-        return _Outcome(run.accuracy(self.data), run.seconds, run.ram)
+    def key(self, method: Method, seed: int) -> Key:
+        board = self.options.board if self.on_board(method) else None
+        return Key(self.case.name, method.name, seed, board, method.rate if self.validation else None)
 
-    def _best_rate(self, seed: int) -> float:
-        """Backpropagation's, by a validation split; the same for all seeds."""
-        rates = twin.best_rate(self.net, self.data, self.steps, seed, self.recipe.train.drops, self.on_epoch)
-        return max(rates, key=lambda r: rates[r])
+    def measure(self, methods: Sequence[Method], seeds: Sequence[int]) -> dict[tuple[str, int], Result]:
+        """Every result, by row and seed: those that are there, and the others trained now.
 
-    def _twin(self, seed: int, rate: float) -> _Outcome:
-        drops = self.recipe.train.drops
-        return self._outcome(twin.train_twin(self.net, self.data, self.steps, seed, drops, rate, self.on_epoch))
+        Raises:
+            Interrupted: Ctrl-C.
+        """
+        found = self._kept(methods, seeds)
+        groups = _groups(methods, self)
+        try:
+            for seed in seeds:
+                for number, group in enumerate(groups, 1):
+                    if any((method.name, seed) not in found for method in group):
+                        at = f"{group[0].name}, seed {seed} ({number} of {len(groups)} trainings)"
+                        found |= self._train(group, seed, at)
+        except (KeyboardInterrupt, Interrupted):  # a board's session has made the one of the other
+            raise self._interrupted(len(found), len(methods) * len(seeds)) from None
+        return found
+
+    def _kept(self, methods: Sequence[Method], seeds: Sequence[int]) -> dict[tuple[str, int], Result]:
+        """What was measured before, all of it on the data that the rest will be measured on."""
+        wanted = [(method, seed, self.key(method, seed)) for seed in seeds for method in methods]
+        for _, _, key in wanted if self.options.again else ():
+            self.folder.forget(key)
+        kept = {(method.name, seed): self.folder.read(key, method.settings()) for method, seed, key in wanted}
+        found = {which: one for which, one in kept.items() if one is not None}
+        sets = {data for _, data in found.values()}
+        if len(sets | {self.data_hash} if 0 < len(found) < len(kept) else sets) > 1:
+            problem = f"Results of {self.case.name} in {self.folder.root} were measured on other data."
+            raise ConfigError(problem, "Measure them again with --again, or choose another folder with --out.")
+        return {which: result for which, (result, _) in found.items()}
+
+    def _interrupted(self, done: int, of: int) -> Interrupted:
+        if self.options.out is None:
+            problem = f"Stopped after {done} of {of} results; they were not to be kept."
+            return Interrupted(problem, "Name a folder for them.")
+        hint = f"Give the same command again{', without --again,' if self.options.again else ''} to go on."
+        return Interrupted(f"Stopped; {done} of {of} results are in {self.folder.root}.", hint)
+
+    def _train(self, group: Sequence[Method], seed: int, at: str) -> dict[tuple[str, int], Result]:
+        """Trains what the rows of a group share, reads it as each of them does, and keeps the results."""
+        keys = [self.key(method, seed) for method in group]
+        found = self._trained(group, keys[0], seed, at)
+        for key, method, result in zip(keys, group, found, strict=True):
+            self.folder.write(key, method.settings(), result, self.data_hash)
+        self.folder.checkpoint(keys[0], {}, "").clear()
+        return {(method.name, seed): result for method, result in zip(group, found, strict=True)}
+
+    def _trained(self, group: Sequence[Method], key: Key, seed: int, at: str) -> list[Result]:
+        def show(done: int, total: int) -> None:
+            self.options.on_epoch(done, total, at)
+
+        first = group[0]
+        if self.on_board(first):
+            assert self.options.board is not None
+            runs = self.folder.root / "runs.sqlite"
+            board = BoardRows(self.options.board, self.options.port, self.options.data, self.case.name, runs)
+            return [board.train(first, self.case.data, self.case.classes, seed, show)]
+        data = self._data_for(first, seed)
+        steps = max(1, round(first.passes * len(data.x_train)))
+        kept = self.folder.checkpoint(key, first.training(), self.data_hash)
+        trained = ENGINES[first.engine](Task(first, data, seed, steps, kept, show))
+        return [trained.read(method) for method in group]
+
+    # --- data ---------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def data(self) -> Dataset:
+        return datasets.load(self.case.data, self.options.data)
+
+    @cached_property
+    def data_hash(self) -> str:
+        digest = hashlib.sha256()
+        for array in (self.data.x_train, self.data.y_train, self.data.x_test, self.data.y_test):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def _data_for(self, method: Method, seed: int) -> Dataset:
+        """The set as a row wants it. One form is kept: rows that follow each other mostly want the same, and sets are large."""
+        form = f"{method.standardise} {method.input} {seed if self.validation else ''}"
+        if form not in self._data:
+            self._data.clear()
+            data = datasets.validation_split(self.data, HELD_OUT, seed) if self.validation else self.data
+            data = datasets.standardised(data) if method.standardise else data
+            self._data[form] = data.shaped(method.input, self.case.classes)
+        return self._data[form]
+
+    # --- the table ----------------------------------------------------------------------------------------------------
+
+    def row(self, method: Method, seeds: Sequence[int], results: Sequence[Result]) -> Row:
+        accuracies = [result.accuracy for result in results]
+        published, engine = method.published, f"board {self.options.board}" if self.on_board(method) else method.engine
+        return Row(
+            method.name, mean(accuracies), stdev(accuracies) if len(accuracies) > 1 else 0.0, accuracies,
+            float(method.passes), mean(result.seconds for result in results), results[0].ram,
+            published.accuracy if published else None, method.rate, list(seeds), method.rule,
+            str(method.net(self.case.classes)), method.dtype, engine, method.batch, method.optimizer, results[0].ram_of,
+            STOPPING, method.rate_by, published.source if published else None, method.against or None, None,
+        )  # fmt: skip
 
 
-def _read_by_last(summed: hostrun.HostRun, recipe: Recipe, net: Net, data: Dataset, seed: int) -> hostrun.HostRun:
-    """The same trained tensors and exponents in the module whose last head decides alone."""
-    rule = find(recipe.rule.name, {**recipe.rule.params, "heads": "last"}, recipe.path.parent)
-    compiled, core = hostrun.compile_for_host(rule, net, data, recipe.train.dtype, seed, summed.compiled.module.drops)
-    trained = state.decode(summed.compiled.module, summed.core.read_state())
-    if missing := {s.name for s in compiled.module.slots} - trained.exps.keys():
-        raise ConfigError(f"The two ways of reading differ in {', '.join(sorted(missing))}.", "Report this.")
-    net_state = Interpreter(compiled.module, seed)
-    net_state.state = dict(trained.tensors)
-    net_state.exps = {name: trained.exps[name] for name in net_state.exps}
-    net_state.step = trained.step
-    core.write_state(state.encode(net_state))
-    return replace(summed, compiled=compiled, core=core)
-
-
-def markdown(case: str, rows: Sequence[Row]) -> str:
-    """The rows as a table for a page."""
-    lines = [f"| {case} | accuracy | std | seeds | passes | RAM, bytes | published |", "|---|---|---|---|---|---|---|"]
-    for r in rows:
-        known = "" if r.published is None else f"{100 * r.published:.2f}"
-        accuracy = f"{100 * r.mean:.2f} | {100 * r.std:.2f} | {len(r.seeds)}"
-        lines.append(f"| {r.name} | {accuracy} | {r.passes:g} | {r.ram:,} | {known} |")
-    return "\n".join(lines) + "\n"
+def _groups(methods: Sequence[Method], bench: Bench) -> list[list[Method]]:
+    """Rows that differ in what only predicting needs are trained once. A board's rows are measured one by one."""
+    found: dict[str, list[Method]] = {}
+    for method in methods:
+        alone = method.name if bench.on_board(method) else ""
+        found.setdefault(alone + json.dumps(method.training(), sort_keys=True), []).append(method)
+    return list(found.values())

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from edgelearn.bench import qemu
 from edgelearn.errors import EdgeLearnError, MissingToolError
-from edgelearn.images import cache_dir
+from edgelearn.paths import cache_dir
 
 
 def per_symbol(elf: Path, machine: str) -> dict[str, int]:

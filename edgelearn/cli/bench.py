@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgelearn.cli import options, output, progress
+from edgelearn.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from edgelearn.bench.accuracy import Options, Row
+    from edgelearn.bench.methods import Case
 
 app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 BENCHES = {
@@ -24,7 +28,25 @@ BENCHES = {
 }
 ListCases = Annotated[bool, typer.Option("--list", help="Name what can be measured.")]
 Out = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write JSON there (.md: Markdown).")]
-Seeds = Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="How many.")]
+Seeds = Annotated[str | None, typer.Option("--seeds", metavar="N|S,S", help="How many, or which; 3, or 1 to choose.")]
+DataFolder = Annotated[
+    str | None, typer.Option("--data", metavar="DIR", help="Where the data sets lie; else EDGELEARN_DATA.")
+]
+Rows = Annotated[str | None, typer.Option("--rows", metavar="NAME,...", help="Only these; 'backprop*' is a pattern.")]
+RowDtype = Annotated[str | None, typer.Option("--dtype", metavar="KIND", help="Only rows of this kind: int8 or f32.")]
+OnBoard = Annotated[
+    str | None, typer.Option("--board", metavar="ID", help="Let rows of the C core learn there, not here.")
+]
+Results = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Results, one file for each row and seed. Else in the cache."),
+]
+Again = Annotated[bool, typer.Option("--again", help="Measure what is in that folder already, too.")]
+Choose = Annotated[bool, typer.Option("--choose", help="Try rates on a fifth of the training set instead.")]
+Rates = Annotated[
+    str | None, typer.Option("--rates", metavar="R,R", help="For --choose; else five around the table's.")
+]
+Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write the table there too.")]
 
 
 @app.callback()
@@ -32,9 +54,15 @@ def bench(context: typer.Context, cases: ListCases = False, as_json: options.Jso
     """Measure: accuracy, instructions, memory, imports."""
     context.obj = as_json
     if cases or context.invoked_subcommand is None:
-        from edgelearn.bench.accuracy import CASES
+        from edgelearn.bench.cases import CASES
 
-        named = [{"bench": "accuracy", "case": name, "recipe": case.recipe} for name, case in CASES.items()]
+        named = [
+            {
+                "bench": "accuracy", "case": case.name, "recipe": case.recipe, "data": case.data,
+                "names": [row.name for row in case.rows],
+            }
+            for case in CASES.values()
+        ]  # fmt: skip
         output.report("bench", {"benches": BENCHES, "cases": named}, as_json, _human_list)
         raise typer.Exit
 
@@ -43,19 +71,83 @@ def bench(context: typer.Context, cases: ListCases = False, as_json: options.Jso
 def accuracy(
     context: typer.Context,
     case: Annotated[str, typer.Option("--case", metavar="NAME", help="See: edgelearn bench --list")],
-    seeds: Seeds = 3,
-    data: options.Data = None,
+    rows: Rows = None,
+    seeds: Seeds = None,
+    dtype: RowDtype = None,
+    board: OnBoard = None,
+    port: options.Port = None,
+    data: DataFolder = None,
+    results: Results = None,
+    again: Again = False,
+    choose: Choose = False,
+    rates: Rates = None,
+    markdown: Markdown = None,
     out: Out = None,
     as_json: options.Json = False,
 ) -> None:
     """Accuracy of a case over several seeds, beside backpropagation."""
     from edgelearn.bench import accuracy as bench
+    from edgelearn.bench import cases, table
 
-    quiet = as_json or context.obj
+    quiet, found, names = as_json or context.obj, cases.find(case), _names(rows)
+    _check_choose(choose, rates, markdown)
     with progress.bar(case, quiet) as advance:
-        rows = bench.run(case, seeds, data, advance)
-    source = {"published_source": bench.CASES[case].source} if bench.CASES[case].source else {}
-    _finish({"case": case, "rows": [asdict(row) for row in rows], **source}, quiet, out, bench.markdown(case, rows))
+        how = bench.Options(data, board, port, results or bench.default_out(), again, advance)
+        if choose:
+            _choose(found, _seeds(seeds, 1), names, dtype, _numbers("--rates", rates), how, out, quiet)
+            return
+        measured = bench.run(found, _seeds(seeds, 3), names, dtype, how)
+    page = table.markdown(found.name, measured, found.note)
+    if markdown is not None:
+        _write_text(markdown, page, "--markdown")
+    source = next((row.source for row in measured if row.source), None)
+    told = {
+        "case": found.name,
+        "rows": [asdict(row) for row in measured],
+        "published_source": source,
+        "note": found.note,
+    }
+    if out is not None:
+        _write(out, page, told)
+    output.report("bench", told, quiet, lambda _: _human_accuracy(found, measured))
+
+
+def _choose(
+    case: Case, seeds: int | list[int], rows: list[str], dtype: str | None, rates: list[float], how: Options,
+    out: Path | None, quiet: bool,
+) -> None:  # fmt: skip
+    from edgelearn.bench.choose import choose
+
+    made = [asdict(choice) for choice in choose(case, seeds, rows, dtype, rates, how)]
+    _finish({"case": f"{case.name}, validation", "rows": made}, quiet, out, _human_choices)
+
+
+def _check_choose(choose: bool, rates: str | None, markdown: Path | None) -> None:
+    if rates is not None and not choose:
+        raise UsageError("--rates is for --choose; a table has its rates written down.", "Add --choose.")
+    if markdown is not None and choose:
+        raise UsageError("--choose makes no table of results.", "Leave --markdown out, or write JSON with -o.")
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()] if text else []
+
+
+def _seeds(text: str | None, usual: int) -> int | list[int]:
+    """A number of seeds, or with a comma the seeds themselves: ``3`` are 1, 2, 3 and ``3,`` is 3 alone."""
+    try:
+        if text is None:
+            return usual
+        return [int(part) for part in text.split(",") if part.strip()] if "," in text else int(text)
+    except ValueError:
+        raise UsageError(f"--seeds: '{text}' are no seeds.", "Write --seeds 5, or --seeds 2,3.") from None
+
+
+def _numbers(option: str, text: str | None) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")] if text else []
+    except ValueError:
+        raise UsageError(f"{option}: '{text}' are no numbers.", f"Write {option} 0.1,0.05.") from None
 
 
 @app.command()
@@ -106,26 +198,31 @@ def imports(
     _finish({"case": "imports", "rows": rows}, as_json or context.obj, out)
 
 
-def _finish(data: dict[str, Any], as_json: bool, out: Path | None, markdown: str | None = None) -> None:
+def _finish(data: dict[str, Any], as_json: bool, out: Path | None, human: output.Human | None = None) -> None:
     """Writes the file that was asked for, and prints."""
     if out is not None:
-        _write(out, _markdown(data) if markdown is None else markdown, data)
-    output.report("bench", data, as_json, _human)
+        _write(out, _markdown(data), data)
+    output.report("bench", data, as_json, human or _human)
 
 
 def _write(path: Path, markdown: str, data: dict[str, Any]) -> None:
+    text = markdown if path.suffix == ".md" else json.dumps({"schema": "edgelearn.bench/1", **data}, indent=2) + "\n"
+    _write_text(path, text, "-o")
+
+
+def _write_text(path: Path, text: str, option: str) -> None:
     from edgelearn.errors import StorageFullError
 
-    text = markdown if path.suffix == ".md" else json.dumps({"schema": "edgelearn.bench/1", **data}, indent=2) + "\n"
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise StorageFullError(f"Cannot write {path}: {error.strerror}.", "Name another file with -o.") from error
+        hint = f"Name another file with {option}."
+        raise StorageFullError(f"Cannot write {path}: {error.strerror}.", hint) from error
 
 
 def _columns(data: dict[str, Any]) -> list[str]:
     """The keys worth a column: what is empty in every row, a list, or said by the name already is not."""
-    rows, said = data["rows"], {"seeds", "recipe", "board"}
+    rows, said = data["rows"], {"recipe", "board"}
     return [key for key in rows[0] if key not in said and any(row[key] not in (None, "") for row in rows)]
 
 
@@ -146,12 +243,38 @@ def _human(data: dict[str, Any]) -> RenderableType:
     return output.group(shown, *map(output.text, missing))
 
 
-_FRACTIONS = ("mean", "std", "accuracy", "published")
+_ON_SCREEN = ("accuracy", "std", "gap", "published", "passes", "batch", "time", "RAM, bytes")
+
+
+def _human_accuracy(case: Case, rows: Sequence[Row]) -> RenderableType:
+    """The columns that fit a screen; the rest is in the JSON and the Markdown."""
+    from edgelearn.bench.table import COLUMNS, cells, remarks
+
+    at = [COLUMNS.index(name) for name in _ON_SCREEN]
+    lines = [(row.name, *(cells(row)[i] for i in at)) for row in rows]
+    title = f"{case.name}, seeds {', '.join(map(str, rows[0].seed_numbers))}"
+    shown = output.table(("", *_ON_SCREEN), lines, right=_ON_SCREEN, wrap=("",), title=title)
+    return output.group(shown, *(output.text(remark) for remark in remarks(rows, case.note)))
+
+
+def _human_choices(data: dict[str, Any]) -> RenderableType:
+    lines = [
+        (row["name"], f"{rate:g}", _cell("accuracy", accuracy), "best" if rate == row["best"] else "")
+        for row in data["rows"]
+        for rate, accuracy in zip(row["rates"], row["validation"], strict=True)
+    ]
+    columns = ("", "rate", "validation", "best")
+    return output.table(columns, lines, right=columns[1:3], wrap=("",), title=data["case"])
+
+
+_FRACTIONS = ("accuracy",)
 
 
 def _cell(key: str, value: object) -> str:
     if value is None:
         return "-"
+    if isinstance(value, list):
+        return ", ".join(_cell("accuracy" if key == "validation" else key, one) for one in value)
     if isinstance(value, float):
         return f"{100 * value:.2f} %" if key in _FRACTIONS else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -159,5 +282,6 @@ def _cell(key: str, value: object) -> str:
 
 def _human_list(data: dict[str, Any]) -> RenderableType:
     benches = output.table(("bench", "measures"), data["benches"].items(), wrap=("measures",))
-    cases = output.table(("bench accuracy --case", "recipe"), ((c["case"], c["recipe"]) for c in data["cases"]))
+    named = ((c["case"], c["data"], ", ".join(c["names"])) for c in data["cases"])
+    cases = output.table(("bench accuracy --case", "data", "rows"), named, wrap=("rows",))
     return output.group(benches, cases)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from edgelearn.cli import options, output, progress
-from edgelearn.cli.train import cost_rows, headline
+from edgelearn.cli.train import cost_rows, headline, warnings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -64,7 +64,8 @@ def _human(data: dict[str, Any]) -> RenderableType:
         *cost_rows(data),
     ]
     kept = output.text(f"Kept in {data['store']}", "dim")
-    return output.group(output.facts(rows), *output.notes(data["notes"]), kept, *_next(data["run"]))
+    odd = (*output.notes(data["notes"]), *warnings(data))
+    return output.group(output.facts(rows), *odd, kept, *_next(data["run"]))
 
 
 def _next(run: str) -> list[RenderableType]:

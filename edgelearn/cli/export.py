@@ -78,6 +78,9 @@ def _find(source: str, board: str | None, given: dict[str, Any]) -> Exported:
 
     if source in recipe.shipped() or Path(source).is_file() or source.endswith(".toml"):
         job = prepare(source, board or "sim", **given)
+        if len(job.stages) > 1:
+            problem = f"{job.recipe.name} learns block by block: there is a plan for each block, and none for all."
+            raise ConfigError(problem, "Train it and export the run, or leave the schedule out.")
         return Exported(job.recipe.name, job, None)
     return _find_run(source, board, given)
 
@@ -99,7 +102,9 @@ def _find_run(source: str, board: str | None, given: dict[str, Any]) -> Exported
         from edgelearn import boards
 
         job = restore_job(run, boards.load(board) if board else None)
-        return Exported(run.id, job, checkpoint.state if checkpoint else None)
+        if checkpoint is None:
+            return Exported(run.id, job.as_of(0), job.state_at(0, None))
+        return Exported(run.id, job.as_of(checkpoint.step), checkpoint.state)
 
 
 def _backends(formats: str) -> list[str]:
@@ -169,6 +174,8 @@ def _write(path: Path, raw: bytes) -> None:
 
 def _manifest(found: Exported) -> dict[str, Any]:
     """What somebody needs to know who has only the files."""
+    from edgelearn.layout import Layout
+
     job = found.job
     return {
         "schema": "edgelearn.manifest/1", "name": found.name, "versions": {"edgelearn": __version__},
@@ -180,8 +187,7 @@ def _manifest(found: Exported) -> dict[str, Any]:
             "shape": list(job.recipe.model.input), "dtype": "i8" if job.compiled.dtype == "int8" else "f32",
             "exponent": job.compiled.input_exp,
         },
-        "classes": job.data.classes,
-        "state": [{"name": s.name[1:], "type": str(s.type), "bytes": s.type.nbytes} for s in job.module.state],
+        **Layout.of(job.module).as_dict(),
     }  # fmt: skip
 
 

@@ -28,16 +28,25 @@ Drops = Annotated[
     str | None, typer.Option("--drops", metavar="F,F", help="Fractions where the rate halves; 'none': it stays.")
 ]
 
+Freeze = Annotated[
+    str | None, typer.Option("--freeze", metavar="N,N", help="Blocks that do not learn, from 0; 'none': all learn.")
+]
+Schedule = Annotated[
+    str | None, typer.Option("--schedule", metavar="S", help="simultaneous, or block-by-block: one after the other.")
+]
+
 
 def overrides(**given: Any) -> dict[str, Any]:
-    """What the user gave, without what is None; the text of ``--drops`` as numbers.
+    """What the user gave, without what is None; the texts of ``--drops`` and ``--freeze`` as numbers.
 
     Raises:
-        UsageError: ``--drops`` is no list of numbers.
+        UsageError: one of them is no list of numbers.
     """
     found = {name: value for name, value in given.items() if value is not None}
     if "drops" in found:
         found["drops"] = _fractions(found["drops"])
+    if "freeze" in found:
+        found["freeze"] = _blocks(found["freeze"])
     return found
 
 
@@ -46,3 +55,10 @@ def _fractions(text: str) -> tuple[float, ...]:
         return () if text == "none" else tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"--drops: '{text}' are no fractions.", "Write --drops 0.5,0.7 or --drops none.") from None
+
+
+def _blocks(text: str) -> tuple[int, ...]:
+    try:
+        return () if text == "none" else tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--freeze: '{text}' are no blocks.", "Write --freeze 0,1 or --freeze none.") from None

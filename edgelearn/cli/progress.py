@@ -33,25 +33,30 @@ def bar(title: str, quiet: bool = False) -> Iterator[Advance]:
 
 @contextmanager
 def training(title: str, quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
-    """A bar for a session: samples learnt, their rate, and the running accuracy."""
+    """A bar for a session: samples learnt, their rate, and the running accuracy; warnings as they come."""
+    told: set[tuple[str, str]] = set()
     with bar(title, quiet) as advance:
 
         def show(at: Progress) -> None:
             right = "" if at.accuracy is None else f"{100 * at.accuracy:.1f} % "
             advance(at.step, at.steps, f"{right}{at.samples_per_s:,.0f}/s")
+            for finding in at.health if not quiet else ():
+                if (finding.kind, finding.where) not in told:
+                    told.add((finding.kind, finding.where))
+                    print(f"warning: step {at.step:,}: {finding.message} {finding.hint}", file=sys.stderr)
 
         yield now_and_then(show)
 
 
 def now_and_then(show: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    """``show``, but not for every sample: ten times a second, and at the end."""
-    shown = 0.0
+    """``show``, but not for every sample: ten times a second, at the end, and when something is wrong."""
+    shown, health = 0.0, ()
 
     def filtered(at: Progress) -> None:
-        nonlocal shown
+        nonlocal shown, health
         now = time.monotonic()
-        if now - shown >= EVERY_S or at.step == at.steps:
-            shown = now
+        if now - shown >= EVERY_S or at.step == at.steps or at.health != health:
+            shown, health = now, at.health
             show(at)
 
     return filtered

@@ -54,11 +54,11 @@ def _summary(job: Job) -> dict[str, Any]:
 
 def _memory(job: Job) -> list[dict[str, Any]]:
     """Every tensor with its place: byte offset in its region, state or arena. The state's rows add up to its size."""
-    from edgelearn.passes.memory import state_layout
+    from edgelearn.passes.memory import arena_types, state_layout
 
     types = {("-", name): kind for name, kind in job.module.state_types().items()}
     for entry in job.module.entries:
-        types |= {(entry.name, name): kind for name, kind in entry.types().items()}
+        types |= {(entry.name, name): kind for name, kind in arena_types(job.module, entry).items()}
     rows = [
         {
             "region": p.region, "entry": None if p.entry == "-" else p.entry, "name": p.value, "offset": p.offset,

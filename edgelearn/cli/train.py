@@ -17,20 +17,31 @@ if TYPE_CHECKING:
 
     from edgelearn.job import Job
     from edgelearn.link.transport import Transport
+    from edgelearn.runs import RunStore
     from edgelearn.session import Progress
 
 app = typer.Typer(rich_markup_mode=None)
 Record = Annotated[
     Path | None, typer.Option("--record", metavar="FILE", help="Write the conversation down, for --port replay:FILE.")
 ]
+Recipe = Annotated[
+    str | None, typer.Argument(metavar="[RECIPE]", help="A shipped recipe's name, or a TOML file; else that of --from.")
+]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="RUN|FILE", help="Go on from the weights of a run, or of a file that export wrote."),
+]
 Stream = Annotated[bool, typer.Option("--stream", help="Print JSON lines: progress, and the result last.")]
 
 
 @app.command()
 def train(
-    recipe: options.Recipe,
+    recipe: Recipe = None,
     board: options.Board = "sim",
     port: options.Port = None,
+    start: From = None,
+    freeze: options.Freeze = None,
+    schedule: options.Schedule = None,
     epochs: options.Epochs = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
@@ -43,20 +54,34 @@ def train(
     as_json: options.Json = False,
 ) -> None:
     """Train a recipe on a board, one sample at a time."""
-    from edgelearn.job import prepare
+    from edgelearn.runs import RunStore
     from edgelearn.session import Session
 
     given = options.overrides(
-        epochs=epochs, steps=steps, seed=seed, dtype=dtype, data=data, drops=drops, batch=batch
+        epochs=epochs, steps=steps, seed=seed, dtype=dtype, data=data, drops=drops, batch=batch,
+        freeze=freeze, schedule=schedule,
     )  # fmt: skip
-    job = prepare(recipe, board, **given)
-    check_batch(job)
     quiet = as_json or stream
-    if not quiet:
-        output.show(output.text(headline(job)))
-    with Session(board, port, _recorder(record)) as session, progress.training("learning", quiet) as show:
-        result = session.train(job, on_progress=progress.now_and_then(_line) if stream else show)
+    with RunStore() as store:
+        job = _job(recipe, start, store, board, given)
+        check_batch(job)
+        if not quiet:
+            output.show(output.text(headline(job)))
+        with Session(board, port, _recorder(record)) as session, progress.training("learning", quiet) as show:
+            result = session.train(job, store, progress.now_and_then(_line) if stream else show)
     output.report("train", result.data, quiet, outcome)
+
+
+def _job(recipe: str | None, start: str | None, store: RunStore, board: str, given: dict[str, Any]) -> Job:
+    from edgelearn.job import prepare
+    from edgelearn.restore import begin
+
+    if start is not None:
+        source, weights = begin(recipe, start, store)
+        return prepare(source, board, weights, **given)
+    if recipe is None:
+        raise UsageError("Nothing says what to train.", "Name a recipe, as in: edgelearn train digits; or --from RUN.")
+    return prepare(recipe, board, **given)
 
 
 def _recorder(file: Path | None) -> Callable[[Transport], Transport]:
@@ -81,9 +106,10 @@ def check_batch(job: Job) -> None:
 
 def headline(job: Job) -> str:
     """What is about to be learnt, where, in one line."""
+    start = "" if job.start is None else f", from {job.start.origin}"
     return (
         f"{job.compiled.net}, {output.rule(job.rule_name, job.rule_source)}, {job.compiled.dtype}: "
-        f"{job.steps:,} samples of {job.data.name}, board {job.board.id}"
+        f"{job.steps:,} samples of {job.data.name}{start}, board {job.board.id}"
     )
 
 
@@ -95,7 +121,17 @@ def outcome(data: dict[str, Any]) -> RenderableType:
     """The table after a finished run."""
     rows = [("test accuracy", output.percent(data["accuracy"]), ""), *cost_rows(data)]
     next_step = output.command(f"Next: {output.program()} eval {data['run']}")
-    return output.group(output.facts(rows), *output.notes(data["notes"]), next_step)
+    return output.group(output.facts(rows), *output.notes(data["notes"]), *warnings(data), next_step)
+
+
+def warnings(data: dict[str, Any]) -> list[RenderableType]:
+    """What is wrong with the run."""
+    return [output.text(f"warning: {_finding(found)}", "bold yellow") for found in data["health"]]
+
+
+def _finding(found: dict[str, Any]) -> str:
+    first, last = found["steps"]
+    return f"{found['message']} {found['hint']} (step {first:,}{f' to {last:,}' if last > first else ''})"
 
 
 def cost_rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:

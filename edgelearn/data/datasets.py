@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgelearn.data import files
+from edgelearn.data import files, jpeg
 from edgelearn.data.files import Array
 from edgelearn.errors import ConfigError
 from edgelearn.ir import rng
@@ -22,11 +22,20 @@ MAX_CLASSES = 0xFFFF
 _VALIDATION = 0x4FFF  # a random stream that no epoch's shuffle uses
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _PARTS = ("train", "test")
+_CIFAR_BIN, _CIFAR_JPEG = "data_batch_1.bin", "cifar10-jpeg.tar.xz"
 _USUAL = (1 / 16, 16)  # of the largest value: outside of it the first steps are far too small or too large
 
 _Good = tuple[NDArray[np.float32], NDArray[np.int64]]  # samples and labels that have been checked
 Samples = tuple[Array, Array]  # x, y as they are in the file
 Parts = tuple[Samples] | tuple[Samples, Samples]  # training and test set; of one alone, the last fifth is the test set
+
+
+@dataclass(frozen=True)
+class _Noted:
+    """Samples, and what a reader of results should know about them."""
+
+    parts: Parts
+    note: str
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,7 @@ class Dataset:
     y_test: NDArray[np.int64]
     classes: int
     cut: bool = False  # training and test set are one array of the user's, cut in two
+    note: str = ""  # what a reader of results should know about where the samples come from
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,7 +74,7 @@ class Dataset:
 
     def notes(self) -> tuple[str, ...]:
         """Sentences about what can be learnt from, but hardly is what was meant."""
-        found: list[str] = []
+        found = [f"{self.name}: {self.note}"] if self.note else []
         largest = max(float(self.x_train.max()), -float(self.x_train.min()))
         if not _USUAL[0] <= largest <= _USUAL[1]:
             found.append(f"{self.name}: the largest value is {largest:g}: scale the samples to about 1")
@@ -92,7 +102,10 @@ def load(name_or_path: str, root: str | Path | None = None) -> Dataset:
     """
     place = root or os.environ.get("EDGELEARN_DATA")
     if name_or_path in _NAMED:
-        return _checked(name_or_path, _NAMED[name_or_path](Path(place).expanduser() if place else None), 10)
+        parts = _NAMED[name_or_path](Path(place).expanduser() if place else None)
+        if isinstance(parts, _Noted):
+            return replace(_checked(name_or_path, parts.parts, 10), note=parts.note)
+        return _checked(name_or_path, parts, 10)
     path = Path(name_or_path).expanduser()
     if not path.exists():
         hint = nearest(name_or_path, NAMES, f"Give a .npz or .csv file, or one of: {', '.join(NAMES)}.")
@@ -115,7 +128,21 @@ def validation_split(dataset: Dataset, fraction: float = 0.1, seed: int = 0) -> 
     order = np.argsort(rng.raw_bits(seed, _VALIDATION, n), kind="stable")
     train, test = np.sort(order[held:]), np.sort(order[:held])
     x, y = dataset.x_train, dataset.y_train
-    return Dataset(f"{dataset.name}/validation", x[train], y[train], x[test], y[test], dataset.classes)
+    name = f"{dataset.name}/validation"
+    return Dataset(name, x[train], y[train], x[test], y[test], dataset.classes, note=dataset.note)
+
+
+def standardised(dataset: Dataset) -> Dataset:
+    """The same data with mean 0 and deviation 1 in every channel of a map, or over all values where samples are no maps.
+
+    Mean and deviation are those of the training set.
+    """
+    axes = tuple(range(dataset.x_train.ndim - 1 if len(dataset.shape) == 3 else dataset.x_train.ndim))
+    mean = dataset.x_train.mean(axes, dtype=np.float64).astype(np.float32)
+    spread = dataset.x_train.std(axes, dtype=np.float64).astype(np.float32)
+    spread = np.where(spread > 0, spread, np.float32(1))  # a channel that says nothing stays 0
+    x_train, x_test = ((x - mean) / spread for x in (dataset.x_train, dataset.x_test))
+    return replace(dataset, x_train=x_train, x_test=x_test)
 
 
 def _digits(root: Path | None) -> Parts:
@@ -132,18 +159,22 @@ def _fashion(root: Path | None) -> Parts:
     return _idx(_folder("fashion-mnist", root, ("fashion-mnist", "FashionMNIST/raw"), _IDX[0]))
 
 
-def _cifar10(root: Path | None) -> Parts:
+def _cifar10(root: Path | None) -> Parts | _Noted:
     names = ("cifar10", "cifar-10-batches-bin")
     for place in [root / sub for sub in (*names, ".")] if root else []:
         if (place / "cifar10.npz").is_file():
             return _npz(place / "cifar10.npz")
-    folder = _folder("cifar10", root, names, "data_batch_1.bin")
+        if (place / _CIFAR_JPEG).is_file() and not (place / _CIFAR_BIN).is_file():
+            arrays = jpeg.read(place / _CIFAR_JPEG, (32, 32, 3))
+            train, test = ((arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in jpeg.PARTS)
+            return _Noted((train, test), "JPEG, which is lossy: compare with results on the same files")
+    folder = _folder("cifar10", root, names, _CIFAR_BIN)
     batches = [files.read_cifar(folder / f"data_batch_{i}.bin") for i in range(1, 6)]
     train = np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
     return train, files.read_cifar(folder / "test_batch.bin")
 
 
-_NAMED: dict[str, Callable[[Path | None], Parts]] = {
+_NAMED: dict[str, Callable[[Path | None], Parts | _Noted]] = {
     "digits": _digits,
     "mnist": _mnist,
     "fashion-mnist": _fashion,

@@ -75,7 +75,7 @@ def read_cifar(path: Path) -> tuple[Array, Array]:
     if not raw.size or raw.size % _CIFAR_RECORD:
         raise damaged(path, f"no whole number of {_CIFAR_RECORD}-byte records")
     rows = raw.reshape(-1, _CIFAR_RECORD)
-    return rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 0]
+    return np.ascontiguousarray(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), rows[:, 0]
 
 
 def read_npz(path: Path) -> Mapping[str, Array]:

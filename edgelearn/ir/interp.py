@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +13,16 @@ from numpy.typing import NDArray
 from edgelearn.ir import rng
 from edgelearn.ir.core import Entry, Module, Op, Slot, State
 from edgelearn.ir.ops import OPS, Draw, Q
-from edgelearn.ir.types import LIMIT, NUMPY, Exp, Type, exponent_for, saturate, shift_round
+from edgelearn.ir.types import LIMIT, NUMPY, Exp, Type, exponent_for, shift_round
 
 RESCALE_EVERY = 256  # samples between two looks at the moving exponents
 HALVE_EVERY = 1000  # samples between two looks at the weights
 EXP_LIMIT = 40  # exponents stay within +-40
+MAX_ELEMS = 65534  # a window counts up to 65535 saturated elements: of a larger value, fewer than 1/256 of them move its exponent
 
 
-def initial(state: State, seed: int, dtype: str, exponent: int) -> NDArray[Any]:
-    """The first value of a state tensor; integers are in units of 2**exponent."""
+def initial(state: State, seed: int, dtype: str, exponent: int, limit: int | None = None) -> NDArray[Any]:
+    """The first value of a state tensor; integers are in units of 2**exponent and within +-``limit``."""
     shape = state.type.shape
     if state.init.kind == "zeros":
         return np.zeros(shape, NUMPY[dtype])
@@ -28,7 +30,14 @@ def initial(state: State, seed: int, dtype: str, exponent: int) -> NDArray[Any]:
     if dtype == "f32":
         return (units.astype(np.float32) * np.float32(state.init.std / rng.NORMAL_STD)).astype(np.float32)
     multiplier, shift = normal_multiplier(state.init.std, exponent)
-    return saturate(shift_round(units * multiplier, shift), dtype).astype(NUMPY[dtype])
+    limit = LIMIT[dtype] if limit is None else limit
+    return np.clip(shift_round(units * multiplier, shift), -limit, limit).astype(NUMPY[dtype])
+
+
+def _as_map(a: NDArray[Any], op: Op) -> NDArray[Any]:
+    """A vector that goes element by element with a feature map takes its shape."""
+    shape = op.type.shape if op.type is not None else ()
+    return a.reshape(shape) if a.ndim == 1 and len(shape) == 3 and a.size == math.prod(shape) else a
 
 
 def normal_multiplier(std: float, exponent: int) -> tuple[int, int]:
@@ -59,10 +68,17 @@ class Interpreter:
         self.stats = {s.name: [0, 0] for s in self.module.slots}
         self.moves = {s.name: 0 for s in self.module.slots}
         for s in self.module.state:
-            self.state[s.name] = initial(s, self.seed, s.type.dtype, self.exponent(s.type.exp))
+            limit = self.limit(s.type) if s.type.is_int else None
+            self.state[s.name] = initial(s, self.seed, s.type.dtype, self.exponent(s.type.exp), limit)
 
     def exponent(self, exp: Exp | None) -> int:
         return 0 if exp is None else exp.const + sum(self.exps[s] for s in exp.slots)
+
+    def limit(self, weight: Type) -> int:
+        """The largest magnitude of an integer weight: its slot says how many bits it has."""
+        assert weight.exp is not None
+        slot = self._slot(weight.exp)
+        return LIMIT[weight.dtype] if slot is None else (1 << slot.bits) - 1
 
     def infer(self, x: NDArray[Any]) -> int:
         """The class of one sample, given as the entry's own numbers (int8 units or floats)."""
@@ -91,7 +107,7 @@ class Interpreter:
         return values.get(entry.result or "")
 
     def _run_op(self, op: Op, values: dict[str, NDArray[Any]], types: dict[str, Type], count: bool) -> None:
-        args = [self.state[a] if a.startswith("@") else values[a] for a in op.args]
+        args = [_as_map(self.state[a] if a.startswith("@") else values[a], op) for a in op.args]
         if self.module.dtype == "f32":
             result = self._float(op, args)
         else:
@@ -106,18 +122,22 @@ class Interpreter:
         row = OPS[op.name]
         if row.update:
             return row.f32(op, *args, self.drops()).astype(np.float32)
-        result = row.f32(op, *args)
+        result = row.f32(op, *args, *self._chance(op))
         if self.observe is not None:
             self.observe(op, result)
-        return result if op.name == "argmax" else result.astype(np.float32)
+        return result if op.type is not None and op.type.is_int else result.astype(np.float32)
+
+    def _chance(self, op: Op) -> tuple[Draw, ...]:
+        """What an op that draws needs besides its operands."""
+        return (Draw(self.seed, self.step, self.drops()),) if OPS[op.name].draws else ()
 
     def _integer(self, op: Op, args: list[Q], types: dict[str, Type], count: bool) -> NDArray[Any]:
         row = OPS[op.name]
         if row.update:
-            dtype = types[op.args[0]].dtype
+            weight = types[op.args[0]]
             draw = Draw(self.seed, self.step, self.drops())
-            return row.i32(op, *args, draw, LIMIT[dtype]).q.astype(NUMPY[dtype])
-        exact = row.i32(op, *args)
+            return row.i32(op, *args, draw, self.limit(weight)).q.astype(NUMPY[weight.dtype])
+        exact = row.i32(op, *args, *self._chance(op))
         assert op.type is not None and op.type.exp is not None
         slot = self._slot(op.type.exp)
         if slot is not None and slot.kind == "computed":
@@ -153,7 +173,7 @@ class Interpreter:
 
     def _move(self, slot: Slot) -> None:
         saturated, maximum = self.stats[slot.name]
-        up = saturated > slot.elems  # more than 1/256 of the elements of 256 samples
+        up = saturated > min(slot.elems, MAX_ELEMS)  # more than 1/256 of the elements of 256 samples
         down = 0 < maximum < 1 << slot.bits >> 2  # a window without any value tells nothing
         move = 1 if up else -1 if down else 0
         self.exps[slot.name] = min(max(self.exps[slot.name] + move, -EXP_LIMIT), EXP_LIMIT)
@@ -162,7 +182,7 @@ class Interpreter:
 
     def _halve(self, state: State, number: int) -> None:
         q = self.state[state.name].astype(np.int64)
-        limit = LIMIT[state.type.dtype]
+        limit = self.limit(state.type)
         assert state.type.exp is not None
         slot = state.type.exp.slots[0]
         if int((np.abs(q) == limit).sum()) * 100 <= q.size or self.exps[slot] >= EXP_LIMIT:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 STEP, OP, ROW, COLUMN = 0x85EBCA6B, 0xC2B2AE35, 0x27D4EB2F, 0x9E3779B9  # odd constants of the Weyl sequence
 HALVE = 0x80  # added to the op number when a weight tensor is halved
 NORMAL_STD = 37837.227  # of the sum of four 16-bit uniforms: 65536 / sqrt(3)
+NORMAL_MAX = 131070  # and half its range
 _MASK = 0xFFFFFFFF
 
 
@@ -30,9 +31,31 @@ def raw_bits(seed: int, stream: int, n: int) -> NDArray[np.uint64]:
 
 
 def normal_units(seed: int, stream: int, n: int) -> NDArray[np.int64]:
-    """n integers, near normal (sum of four uniforms), mean 0, standard deviation NORMAL_STD, within +-131070."""
-    words = raw_bits(seed, stream, 2 * n).reshape(n, 2)
-    return ((words & 0xFFFF) + (words >> np.uint64(16))).sum(axis=1).astype(np.int64) - 131070
+    """n integers, near normal (sum of four uniforms), mean 0, standard deviation NORMAL_STD, within +-NORMAL_MAX."""
+    return _normal(raw_bits(seed, stream, 2 * n))
+
+
+def _normal(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    pairs = words.reshape(-1, 2)
+    return ((pairs & 0xFFFF) + (pairs >> np.uint64(16))).sum(axis=1).astype(np.int64) - NORMAL_MAX
+
+
+def draw_bits(seed: int, step: int, draw: int, n: int) -> NDArray[np.uint64]:
+    """n scrambled 32-bit words of one draw of one step. ``mix`` comes last, so that a draw and an update may have the same number."""
+    start = int(mix(int(mix(seed)) + step * STEP + draw * OP & _MASK))
+    return mix(start + np.arange(n, dtype=np.uint64) * np.uint64(COLUMN))
+
+
+def draw_normal(seed: int, step: int, draw: int, n: int) -> NDArray[np.int64]:
+    """As ``normal_units``, of one draw of one step."""
+    return _normal(draw_bits(seed, step, draw, 2 * n))
+
+
+def signs(seed: int, stream: int, rows: int, cols: int) -> NDArray[np.int64]:
+    """(rows, cols) of +-1: one bit each, from the lowest, of as many words a row as it needs."""
+    words = -(-cols // 32)
+    bits = raw_bits(seed, stream, rows * words)[:, None] >> np.arange(32, dtype=np.uint64) & np.uint64(1)
+    return bits.astype(np.int64).reshape(rows, words * 32)[:, :cols] * 2 - 1
 
 
 def dither(seed: int, step: int, op: int, rows: int, cols: int) -> NDArray[np.int64]:

@@ -51,7 +51,7 @@ def _verify_op(op: Op, known: dict[str, Type]) -> None:
     if len(op.args) != len(row.roles):
         raise ValueError(f"{len(op.args)} operands instead of {len(row.roles)}")
     types = [known[a] for a in op.args]
-    for key in ("id", "k", "threshold", "classes"):
+    for key in ("id", "k", "threshold", "classes", "value", "slope_log2", "rows", "stream"):
         if key in row.attrs:
             op.number(key)
     shape = result_shape(op, types)

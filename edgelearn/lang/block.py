@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from edgelearn.ir.core import Init, State
@@ -91,7 +91,7 @@ class Gradient:
     def __mul__(self, k: object) -> Gradient:
         if not isinstance(k, int | float):
             rule_error("a gradient times a traced tensor", "Multiply the error: L.outer(k * d, x).")
-        return Gradient(tuple(type(t)(*(vars(t) | {"factor": t.factor * k}).values()) for t in self.terms))
+        return Gradient(tuple(replace(t, factor=t.factor * k) for t in self.terms))
 
     __rmul__ = __mul__
 
@@ -134,10 +134,8 @@ class Updated:
                     rule_error("a weight decays by another weight", "Write s.W -= rate * s.W.")
                 trace.change("decay_update", state, (), term.factor)
                 continue
-            for name, args, attrs in state.operator.gradient(state, term.d, term.x):
-                target = attrs.pop("of", None)
-                other = getattr(state.operator, "U", None) if target else None
-                trace.change(name, other or state, args, term.factor, **attrs)
+            for target, name, args, attrs in state.operator.gradient(state, term.d, term.x):
+                trace.change(name, target, args, term.factor, **attrs)
 
 
 class FixedMatrix:

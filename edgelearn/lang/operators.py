@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from edgelearn.lang.block import StateRef
 
 Shape = tuple[int, ...]
-Term = tuple[str, tuple[Tensor, ...], dict[str, Any]]  # an update: op, operands after the state, attributes
+Term = tuple[
+    Tensor, str, tuple[Tensor, ...], dict[str, Any]
+]  # an update: the state, the op, its other operands, attributes
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Dense:
         return self.unpool(W.trace.emit("matvec_t", W, d, shape=shape_text(self.pooled)))
 
     def gradient(self, W: StateRef, d: Tensor, x: Tensor) -> list[Term]:
-        return [("outer_update", (d, self._input(W, x)), {})]
+        return [(W, "outer_update", (d, self._input(W, x)), {})]
 
     def _input(self, W: StateRef, x: Tensor) -> Tensor:
         return self.pool(x) if W.shape[-1] == math.prod(self.pooled) else x
@@ -99,7 +101,7 @@ class Conv(Dense):
         return self.unpool(W.trace.emit(self._name("_t"), W, d, shape=shape_text(self.pooled), **self._geometry))
 
     def gradient(self, W: StateRef, d: Tensor, x: Tensor) -> list[Term]:
-        return [(self._name("_update"), (d, self.pool(x)), self._geometry)]
+        return [(W, self._name("_update"), (d, self.pool(x)), self._geometry)]
 
 
 @dataclass(frozen=True)
@@ -115,4 +117,4 @@ class Recurrent(Dense):
 
     def gradient(self, W: StateRef, d: Tensor, x: Tensor) -> list[Term]:
         assert self.U is not None and self.h is not None
-        return [*super().gradient(W, d, x), ("outer_update", (d, self.h), {"of": self.U.ref})]
+        return [*super().gradient(W, d, x), (self.U, "outer_update", (d, self.h), {})]

@@ -87,7 +87,7 @@ class Trace:
                 f"{error} (in {name})", "Check the shapes: W is (outputs, inputs), M is (classes, outputs).", op.loc
             )
         ref = f"%{len(self.ops)}"
-        type = Type("i32", shape, Exp(0)) if name == "argmax" else Type("f32", shape)
+        type = Type("i32", shape, Exp(0)) if name in CLASS_OPS else Type("f32", shape)
         self.ops.append(Op(op.name, op.args, op.attrs, ref, type, op.loc))
         return Tensor(self, ref, type)
 
@@ -118,10 +118,12 @@ class Trace:
 
 
 Operand = Any  # Tensor, int or float
+CLASS_OPS = ("argmax", "sample")  # they give the number of a class
+MAX_CONST = 2.0**60
 
 
 class Tensor:
-    """A value of the trace: supports ``@ + - * / .T``, comparisons with 0, and the words of ``edgelearn.L``."""
+    """A value of the trace: supports ``@ + - * / .T``, ``<`` and ``>``, and the words of ``edgelearn.L``."""
 
     __array_ufunc__ = None  # numpy must not take these apart
 
@@ -132,20 +134,21 @@ class Tensor:
     def shape(self) -> tuple[int, ...]:
         return self.type.shape
 
-    def _binary(self, name: str, other: Operand) -> Tensor:
+    def lifted(self, other: Operand) -> Tensor:
+        """``other`` as an operand of this trace: a number becomes a constant."""
         if isinstance(other, Tensor):
-            return self.trace.emit(name, self, other)
-        if isinstance(other, int | float):
-            rule_error(
-                f"{name} of a traced tensor and a number", "Tensors can be scaled by numbers, not shifted: use a state."
-            )
-        rule_error(f"{name} of a traced tensor and {type(other).__name__}", "Combine traced tensors with each other.")
+            return other
+        if not isinstance(other, int | float):
+            rule_error(f"a traced tensor and {type(other).__name__}", "Combine tensors with tensors, or with numbers.")
+        if not abs(other) < MAX_CONST:
+            rule_error(f"the constant {other!r}", f"Numbers in a rule must lie within +-{MAX_CONST:g}.")
+        return self.trace.emit("const", value=float(other))
 
     def __add__(self, other: Operand) -> Tensor:
-        return self._binary("add", other)
+        return self.trace.emit("add", self, self.lifted(other))
 
     def __sub__(self, other: Operand) -> Tensor:
-        return self._binary("sub", other)
+        return self.trace.emit("sub", self, self.lifted(other))
 
     def __neg__(self) -> Tensor:
         return self * -1.0
@@ -153,22 +156,23 @@ class Tensor:
     def __mul__(self, other: Operand) -> Tensor:
         if isinstance(other, int | float):
             return self.trace.emit("scale", self, k=float(other))
-        return self._binary("mul", other)
+        return self.trace.emit("mul", self, self.lifted(other))
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Operand) -> Tensor:
         if isinstance(other, int | float):
             return self * (1.0 / other)
-        rule_error("division by a traced tensor", "Divide by a number: integer devices have no general division.")
+        return self * self.trace.emit("recip", self.lifted(other))
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        return self.trace.emit("recip", self) * other
 
     def __gt__(self, other: Operand) -> Tensor:
-        if other == 0:
-            return self.trace.emit("gt0", self)
-        rule_error("comparison with something other than 0", "Subtract first: (a - b) > 0.")
+        return self.trace.emit("gt0", self if _is_zero(other) else self - other)
 
     def __lt__(self, other: Operand) -> Tensor:
-        return (-self) > other
+        return self.trace.emit("gt0", -self if _is_zero(other) else self.lifted(other) - self)
 
     def __ge__(self, other: Operand) -> NoReturn:
         rule_error("a comparison that includes equality", "Write a > 0 or a < 0.")
@@ -185,7 +189,7 @@ class Tensor:
         return self + other
 
     def __rsub__(self, other: Operand) -> Tensor:
-        return self._binary("sub", other)
+        return self.lifted(other) - self
 
     def __pow__(self, other: Operand) -> Tensor:
         if other == 2:
@@ -209,6 +213,10 @@ class Tensor:
 
     def __float__(self) -> NoReturn:
         rule_error("a traced tensor has no value yet", "Rates and thresholds must be plain numbers.")
+
+
+def _is_zero(other: Operand) -> bool:
+    return isinstance(other, int | float) and other == 0
 
 
 class StepKey:

@@ -1,7 +1,7 @@
 """memory: one static arena for all entries, by liveness; and the layout of the state region.
 
 The input is at the start of the arena in every entry, because the link writes samples there. A value may take the place of an operand
-that dies at its op where the kernel works element by element.
+that dies at its op where the kernel works element by element. What an integer kernel needs while it runs has a place for its op alone.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from edgelearn.ir.core import Entry, Module, Place
-from edgelearn.ir.types import Type
+from edgelearn.ir.ops import OPS
+from edgelearn.ir.types import Exp, Type
 
 ALIGN = 4  # of every tensor in state and arena; the same for every board, so that a plan is too
-IN_PLACE = ("gate", "sub_one_hot", "relu", "abs", "mask")
+IN_PLACE = ("gate", "sub_one_hot", "relu", "abs", "mask", "leaky_relu", "clip")
 META_STAT_BYTES = 4  # u16 saturated, u16 maximum, per slot
 
 
@@ -37,9 +38,25 @@ def state_layout(module: Module) -> StateLayout:
         offsets[s.name] = end
         end = _up(end + s.type.nbytes)
     stats = end + 8
-    count = len(module.slots) + 1 if module.slots else 0
+    count = len(module.slots) + 1 if module.dtype != "f32" else 0
     exps = stats + META_STAT_BYTES * count
     return StateLayout(offsets, end, stats, exps, exps + count)
+
+
+def scratch_name(index: int) -> str:
+    """Of what the op of that index in its entry needs while it runs."""
+    return f"scratch:{index}"
+
+
+def arena_types(module: Module, entry: Entry) -> dict[str, Type]:
+    """Everything of ``entry`` that has a place in the arena: its values, and what its integer kernels need while they run."""
+    types = module.types(entry)
+    found = entry.types()
+    for i, op in enumerate(entry.ops):
+        scratch = OPS[op.name].scratch
+        if scratch is not None and module.dtype != "f32":
+            found[scratch_name(i)] = Type("i32", (scratch([types[a].shape for a in op.args]),), Exp())
+    return found
 
 
 def plan_memory(module: Module) -> Module:
@@ -48,14 +65,13 @@ def plan_memory(module: Module) -> Module:
     places = [Place("-", name, "state", offset) for name, offset in layout.tensors.items()]
     arena = 0
     for entry in module.entries:
-        found, top = _plan_entry(entry)
+        found, top = _plan_entry(entry, arena_types(module, entry))
         places += [Place(entry.name, value, "arena", offset) for value, offset in found.items()]
         arena = max(arena, top)
     return replace(module, places=tuple(places)).with_attrs(arena_bytes=arena, state_bytes=layout.nbytes)
 
 
-def _plan_entry(entry: Entry) -> tuple[dict[str, int], int]:
-    types = entry.types()
+def _plan_entry(entry: Entry, types: dict[str, Type]) -> tuple[dict[str, int], int]:
     born, dies = _lifetimes(entry, types)
     where: dict[str, int] = {}
     end = 0
@@ -63,15 +79,16 @@ def _plan_entry(entry: Entry) -> tuple[dict[str, int], int]:
         where[name] = _up(end)
         end = where[name] + types[name].nbytes
     top = end
-    for op in entry.ops:
-        if op.result is None:
-            continue
-        source = op.args[0]
-        if op.name in IN_PLACE and dies.get(source) == born[op.result] and _fits_in_place(types, source, op.result):
-            where[op.result] = where[source]
-        else:
-            where[op.result] = _first_gap(op.result, types, where, born, dies)
-        top = max(top, where[op.result] + types[op.result].nbytes)
+    for i, op in enumerate(entry.ops):
+        source = op.args[0] if op.args else ""
+        for name in (op.result, scratch_name(i)):
+            if name is None or name not in types:
+                continue
+            if op.name in IN_PLACE and dies.get(source) == i and _fits_in_place(types, source, name):
+                where[name] = where[source]
+            else:
+                where[name] = _first_gap(name, types, where, born, dies)
+            top = max(top, where[name] + types[name].nbytes)
     return where, top
 
 
@@ -87,8 +104,9 @@ def _lifetimes(entry: Entry, types: dict[str, Type]) -> tuple[dict[str, int], di
         for arg in op.args:
             if arg in types and dies.get(arg, -1) < len(entry.ops):
                 dies[arg] = i
-        if op.result is not None:
-            born[op.result] = dies[op.result] = i
+        for name in (op.result, scratch_name(i)):
+            if name is not None:
+                born[name] = dies[name] = i
     if entry.result is not None:
         dies[entry.result] = len(entry.ops)
     return born, dies

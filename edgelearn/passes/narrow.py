@@ -7,7 +7,11 @@ from dataclasses import replace
 from edgelearn.ir.core import Entry, Module, Op
 from edgelearn.passes.rewrite import map_entries, renamed, uses
 
-CAN_NARROW = ("affine", "matvec", "matvec_t", "matvec_t_mask", "mul", "scale")
+CAN_NARROW = (
+    "affine", "matvec", "matvec_t", "matvec_t_mask", "mul", "scale", "sum", "mean", "dot", "signs",
+    "conv", "conv_affine", "conv_t", "conv_t_mask", "depthwise", "depthwise_affine", "depthwise_t", "depthwise_t_mask",
+    "pool", "unpool",
+)  # fmt: skip
 
 
 def narrow(module: Module) -> Module:

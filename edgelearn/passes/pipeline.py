@@ -11,7 +11,7 @@ from edgelearn.passes.memory import plan_memory
 from edgelearn.passes.narrow import narrow
 from edgelearn.passes.observe import observe
 from edgelearn.passes.quantize import Calibration, check_limits, quantize, storage_bits
-from edgelearn.passes.simplify import cse, dce, fold
+from edgelearn.passes.simplify import cse, dce, drop_unused_state, fold
 
 Stages = list[tuple[str, Module]]
 Pass = tuple[str, Callable[[Module], Module]]
@@ -27,6 +27,7 @@ def lower(module: Module, dtype: str, calibration: Calibration, bits: Mapping[st
         ConfigError: the module cannot be lowered; the rule's line is named.
     """
     passes: list[Pass] = [("fold", fold), ("cse", cse), ("observe", observe), ("dce", dce), ("fuse", fuse)]
+    passes += [("unused", drop_unused_state)]
     if dtype == "int8":
         passes += [("quantize", lambda m: quantize(m, calibration, storage_bits(m, bits or {}))), ("narrow", narrow)]
     else:

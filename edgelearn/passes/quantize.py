@@ -8,6 +8,7 @@ value seen on calibration samples. Weights get a slot of their own. The same exp
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 
 from edgelearn.errors import ConfigError
 from edgelearn.ir.core import Entry, Module, Op, Slot, State
-from edgelearn.ir.interp import Interpreter, initial
+from edgelearn.ir.interp import EXP_LIMIT, Interpreter, initial
 from edgelearn.ir.ops import OPS
+from edgelearn.ir.ops.draws import NORMAL_BOUND
 from edgelearn.ir.types import BYTES, Exp, Type, exponent_for
 from edgelearn.passes.simplify import dce
 
@@ -28,6 +30,7 @@ BIAS_EXP = -13  # a zero vector in state: 16 bits, range +-4
 ZERO_MATRIX_HEADROOM = 4  # a zero matrix starts at 2^4 times the largest first update
 CALIBRATION_SAMPLES = 200
 MAX_RATE_LOG2 = 24
+MAX_ELEMS = 65534  # more saturated ones than that are not counted
 WIDE_BITS = 12  # of an int16 weight: what int-lowering.md found to be as good as floats
 
 
@@ -92,12 +95,22 @@ def _first_exponent(s: State, bits: int, calibration: Calibration, rate: float) 
     """No headroom: weights can only move up, so they start low."""
     if s.name in calibration.exps:
         return calibration.exps[s.name]
+    if s.name in calibration.values and calibration.values[s.name].any():
+        return settled_exponent(calibration.values[s.name], bits)
     first = calibration.first(s)
     if first is not None and first.any():
         return exponent_for(float(np.abs(first).max()), bits)
     if len(s.type.shape) == 1:
         return BIAS_EXP
     return nearest_power_of_two(rate or 1.0) + ZERO_MATRIX_HEADROOM - bits
+
+
+def settled_exponent(values: NDArray[np.float32], bits: int) -> int:
+    """The lowest exponent at which no value saturates and not so many sit at the limit that a board would halve them."""
+    exponent = max(exponent_for(float(np.abs(values).max()), bits), -EXP_LIMIT)
+    units, limit = np.floor(np.ldexp(np.abs(values), -exponent) + 0.5), (1 << bits) - 1
+    crowded = units.max() > limit or int((units == limit).sum()) * 100 > values.size
+    return min(exponent + crowded, EXP_LIMIT)
 
 
 def storage_bits(module: Module, chosen: Mapping[str, int]) -> dict[str, int]:
@@ -141,17 +154,21 @@ def _observe_maxima(module: Module, calibration: Calibration) -> dict[tuple[obje
 
 
 def _expressions(entry: Entry) -> dict[str, tuple[object, ...]]:
-    """Each value's defining expression, equal across entries where they compute the same from the state before the step.
+    """What each value is, so that equal ones share an exponent: in ``learn`` and ``infer``, at all moments, in all views of a sample.
 
-    Moments of a sequence are equal too: a slice is a slice wherever it starts, and what is carried from the moment before is known by
-    the weight that reads it.
+    What a weight makes is known by the weight, whatever it was applied to; what lies over a sample (its label) changes nothing. Otherwise
+    a prediction could need an exponent that nothing in ``learn`` moves.
     """
     keys: dict[str, tuple[object, ...]] = {name: (name,) for name, _ in entry.params}
     for op in entry.ops:
         if op.result is None:
             continue
-        args = op.args[:1] if "carry" in dict(op.attrs) else op.args
-        attrs = () if op.name == "slice" else op.attrs
+        args = op.args
+        if OPS[op.name].roles[:1] == ("W",):
+            args = tuple(a for a in op.args if a.startswith("@"))
+        elif op.name == "overlay":
+            args = op.args[:1]
+        attrs = () if op.name == "slice" else tuple(pair for pair in op.attrs if pair[0] != "id")
         keys[op.result] = (op.name, attrs, *(keys.get(a, (a,)) for a in args))
     return keys
 
@@ -167,6 +184,8 @@ class _Lowering:
 
     def entry(self, entry: Entry) -> Entry:
         self.keys = _expressions(entry)
+        self.learning = entry.name == "learn"
+        self.seen: Counter[tuple[object, ...]] = Counter()
         self.known = {s.name: s.type for s in self.state.values()}
         self.bounds: dict[str, float] = {}
         self.narrowed: dict[tuple[str, str], str] = {}
@@ -195,22 +214,40 @@ class _Lowering:
 
     def _natural(self, op: Op, types: list[Type]) -> Type:
         row = OPS[op.name]
-        dtype = {"acc": "i32", "same": types[0].dtype}.get(row.narrow, row.narrow)
+        dtype = types[0].dtype if row.narrow == "same" else {"acc": "i32"}.get(row.narrow, row.narrow)
         exp = row.exp([t.exp or Exp() for t in types], op)
         assert op.type is not None and op.result is not None
         if exp is None:
-            exp = Exp(0, (self._new_slot(f"e{op.result[1:]}", self.keys[op.result], "computed", 0, 0, 0),))
+            exp = Exp(0, (self._new_slot(f"e{op.result[1:]}", self._occurrence(op.result), "computed", 0, 0, 0),))
         return Type(dtype, op.type.shape, exp)
+
+    def _occurrence(self, name: str) -> tuple[object, ...]:
+        """A key for each time that an entry computes an expression: an earlier value may outlive a later one's exponent."""
+        key = self.keys[name]
+        self.seen[key] += 1
+        return ("computed", self.seen[key], *key)
 
     def _bound(self, op: Op) -> None:
         """Interval arithmetic: the largest magnitude that the op's result can have, if that does not depend on data."""
         assert op.result is not None
-        inner = [self.bounds.get(a) for a in op.args if a in self.known and not a.startswith("@")]
+        wide = {result: name for (name, _), result in self.narrowed.items()}
+        args = [wide.get(a, a) for a in op.args]
+        inner = [self.bounds.get(a) for a in args]  # a state has no bound
         match op.name:
-            case "softmax" | "one_hot" | "sign" | "gt0" | "sub_one_hot":
+            case "softmax" | "one_hot" | "sign" | "gt0" | "sub_one_hot" | "tanh" | "sigmoid":
                 bound: float | None = 1.0
-            case "relu" | "abs" | "gate" | "mask":
+            case "const":
+                bound = abs(op.number("value"))
+            case "noise":
+                bound = NORMAL_BOUND if op.attr("kind") == "normal" else 1.0
+            case "relu" | "leaky_relu" | "abs" | "gate" | "mask" | "mean" | "max" | "slice":
                 bound = inner[0]
+            case "minimum" | "maximum" | "overlay":
+                bound = None if None in inner else max(b for b in inner if b is not None)
+            case "where" | "clip":  # of a clipped value only the limits count
+                bound = None if None in inner[1:] else max(b for b in inner[1:] if b is not None)
+            case "signs" if self._is_distribution(args[0]):
+                bound = 1.0
             case "add" | "sub":
                 bound = None if None in inner else sum(b for b in inner if b is not None)
             case "mul":
@@ -222,6 +259,10 @@ class _Lowering:
         if bound is not None:
             self.bounds[op.result] = bound
 
+    def _is_distribution(self, name: str) -> bool:
+        """Are these the chances of classes? A sum of them, whatever their signs, is within +-1."""
+        return any(op.result == name and op.name in ("softmax", "one_hot") for op in self.ops)
+
     def _narrow(self, name: str, role: str) -> str:
         """The value ``name`` as ``role`` wants it; inserts a quant op at its first such use."""
         dtype = KIND.get(role)
@@ -231,20 +272,29 @@ class _Lowering:
         if (name, dtype) not in self.narrowed:
             result = f"{name}{'a' if dtype == 'i8' else 'v'}"
             exp = self._narrow_exp(name, dtype, type)
+            self._count(exp, type.size)
             self.ops.append(Op("quant", (name,), (), result, Type(dtype, type.shape, exp)))
             self.known[result] = Type(dtype, type.shape, exp)
             self.narrowed[name, dtype] = result
         return self.narrowed[name, dtype]
+
+    def _count(self, exp: Exp, size: int) -> None:
+        """A moving exponent watches every value that shares it, in each step: that many elements."""
+        slot = self.slots[exp.slots[0]] if len(exp.slots) == 1 else None
+        if slot is not None and slot.kind == "moving" and self.learning:
+            self.slots[slot.name] = replace(slot, elems=min(slot.elems + size, MAX_ELEMS))
 
     def _narrow_exp(self, name: str, dtype: str, type: Type) -> Exp:
         bits = BITS[dtype]
         if name in self.bounds:
             return Exp(exponent_for(self.bounds[name], bits))
         key = self.keys[name]
-        start = exponent_for(self.maxima.get(key, 1.0), bits)
-        return Exp(
-            0, (self._new_slot(f"{dtype}{name.replace('%', '_')}", (dtype, *key), "moving", start, bits, type.size),)
-        )
+        largest = self.maxima.get(key, 1.0)
+        if not math.isfinite(largest):
+            hint = "Scale the samples down, or the weights that it starts with."
+            raise ConfigError("The untrained net overflows on the first samples.", hint)
+        start = min(max(exponent_for(largest, bits), -EXP_LIMIT), EXP_LIMIT)
+        return Exp(0, (self._new_slot(f"{dtype}{name.replace('%', '_')}", (dtype, *key), "moving", start, bits, 0),))
 
     def _new_slot(self, label: str, key: tuple[object, ...], kind: str, start: int, bits: int, elems: int) -> str:
         if key not in self.by_key:
@@ -273,6 +323,23 @@ def check_rates(module: Module) -> list[str]:
             if 2.0**log2 != rate:
                 moved.setdefault(f"rate {rate:g} becomes 2^{log2} = {2.0**log2:g}", []).append(op.args[0][1:])
     return [f"{', '.join(names)}: {change}" for change, names in moved.items()]
+
+
+def check_watched(module: Module) -> list[str]:
+    """A sentence for each value that ``predict`` narrows and ``step`` does not compute: nothing moves its exponent while training."""
+    narrowed = {
+        e.name: {op.type.exp.slots[0]: op for op in e.ops if op.type and op.type.exp and op.type.exp.slots}
+        for e in module.entries
+    }
+    moving = {s.name for s in module.slots if s.kind == "moving"}
+    found = []
+    for slot, op in narrowed["infer"].items():
+        if slot in moving and slot not in narrowed["learn"]:
+            where = f" ({op.loc.file}:{op.loc.line})" if op.loc else ""
+            found.append(
+                f"predict needs the range of a value{where} that step never computes: it is the untrained network's"
+            )
+    return list(dict.fromkeys(found))
 
 
 def check_limits(module: Module) -> None:

@@ -1,4 +1,4 @@
-"""fold, cse and dce: constants combined, equal ops done once, ops that nobody reads dropped."""
+"""fold, cse, dce and unused: constants combined, equal ops done once, ops and state that nobody reads dropped."""
 
 from __future__ import annotations
 
@@ -69,3 +69,9 @@ def _dce(entry: Entry) -> Entry:
             live.update(op.args)
             kept.append(op)
     return replace(entry, ops=tuple(reversed(kept)))
+
+
+def drop_unused_state(module: Module) -> Module:
+    """Drops state that no op names, such as the heads of frozen blocks."""
+    named = {arg for e in module.entries for op in e.ops for arg in op.args}
+    return replace(module, state=tuple(s for s in module.state if s.name in named))

@@ -16,7 +16,19 @@ from typing import Any
 
 from edgelearn.errors import ConfigError, EdgeLearnError
 
-BUILT_IN = {"mono-forward": "edgelearn.rules.mono_forward", "backprop": "edgelearn.rules.baseline"}
+BUILT_IN = {
+    "mono-forward": "edgelearn.rules.mono_forward",
+    "forward-forward": "edgelearn.rules.forward_forward",
+    "cascaded-forward": "edgelearn.rules.cascaded_forward",
+    "cascaded-forward-dfa": "edgelearn.rules.cascaded_forward",
+    "noprop": "edgelearn.rules.noprop",
+    "noprop-ct": "edgelearn.rules.noprop_continuous",
+    "noprop-fm": "edgelearn.rules.noprop_continuous",
+    "tpsgd": "edgelearn.rules.tpsgd",
+    "drtp": "edgelearn.rules.drtp",
+    "last-layer": "edgelearn.rules.last_layer",
+    "backprop": "edgelearn.rules.baseline",
+}
 _KNOWN: dict[str, type] = {}
 
 

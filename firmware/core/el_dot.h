@@ -3,18 +3,24 @@
 #ifndef EL_DOT_H
 #define EL_DOT_H
 
-#include <stdint.h>
+#include "el_window.h"
 
-#include "../gen/el_plan.h"
-
-/* Not inlined: a loop with a function to itself keeps all it needs in registers. */
+/* Not inlined: a loop with a function to itself keeps all it needs in registers. Not every file that includes this uses all of them. */
 #if defined(__GNUC__)
-#define EL_ALONE __attribute__((noinline))
+#define EL_ALONE __attribute__((noinline, unused))
 #else
 #define EL_ALONE
 #endif
 
+/* GCC would load all four weights of a step first, and then spill sums to the stack. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define EL_UNSCHEDULED __attribute__((optimize("no-schedule-insns")))
+#else
+#define EL_UNSCHEDULED
+#endif
+
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP && !defined(EL_PORTABLE)
+#define EL_DSP
 #include "el_dot_dsp.h"
 #else
 
@@ -69,4 +75,49 @@ EL_ALONE static void el_update_row(int8_t *w, const int8_t *x, uint32_t n, int32
   }
   for (; x < end; x++, w++, r += c) el_update(w, *x, k, r);
 }
+
+/* --- weights of 16 bits, and kernels over windows of a map --- */
+
+static inline int32_t el_clamp(int32_t q, int32_t limit) { return q > limit ? limit : q < -limit ? -limit : q; }
+
+/* As el_dot1. Sums wrap where 32 bits do not hold them; the compiler refuses nets that could come so far. */
+EL_ALONE static int32_t el_dot1_wide(const int16_t *w, const int8_t *x, uint32_t n) {
+  uint32_t z = 0;
+  for (; n--; w++, x++) z += (uint32_t)((int32_t)*w * *x);
+  return (int32_t)z;
+}
+
+/* As el_update_row. */
+EL_ALONE static void el_update_row_wide(int16_t *w, const int8_t *x, uint32_t n, int32_t k, uint32_t r, int32_t limit) {
+  for (const int8_t *end = x + n; x < end; x++, w++, r += EL_RNG_COLUMN)
+    if (*x) *w = (int16_t)el_clamp(*w - ((k * *x + (int32_t)(r >> 16)) >> 16), limit);
+}
+
+#define EL_WEIGHT int8_t
+#define EL_SUFFIX i8
+#define EL_ROW el_dot1
+#define EL_FIRST el_even
+#define EL_SECOND el_odd
+#define EL_MAC4 el_mac4
+#include "el_loops.h"
+#undef EL_WEIGHT
+#undef EL_SUFFIX
+#undef EL_ROW
+#undef EL_FIRST
+#undef EL_SECOND
+#undef EL_MAC4
+
+#define EL_WEIGHT int16_t
+#define EL_SUFFIX i16
+#define EL_ROW el_dot1_wide
+#define EL_FIRST el_low
+#define EL_SECOND el_high
+#define EL_MAC4 el_mac4_wide
+#include "el_loops.h"
+#undef EL_WEIGHT
+#undef EL_SUFFIX
+#undef EL_ROW
+#undef EL_FIRST
+#undef EL_SECOND
+#undef EL_MAC4
 #endif

@@ -36,12 +36,28 @@ static inline int32_t el_mac4(int32_t z, const int8_t *w, int16x2_t even, int16x
   return __smlad(el_odd(word), odd, __smlad(el_even(word), even, z));
 }
 
-/* GCC would load all four weights first, and then spill sums to the stack. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define EL_UNSCHEDULED __attribute__((optimize("no-schedule-insns")))
-#else
-#define EL_UNSCHEDULED
-#endif
+/* Inputs 0 and 1, and 2 and 3, of a word, as 16-bit weights lie. */
+static inline int16x2_t el_low(uint32_t v) {
+  int16x2_t pair;
+  __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(el_even(v)), "r"(el_odd(v)));
+  return pair;
+}
+
+static inline int16x2_t el_high(uint32_t v) {
+  int16x2_t pair;
+  __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(pair) : "r"(el_odd(v)), "r"(el_even(v)));
+  return pair;
+}
+
+static inline uint32_t el_pair(const int16_t *p) {
+  uint32_t v;
+  memcpy(&v, p, 4);
+  return v;
+}
+
+static inline int32_t el_mac4_wide(int32_t z, const int16_t *w, int16x2_t low, int16x2_t high) {
+  return __smlad((int16x2_t)el_pair(w + 2), high, __smlad((int16x2_t)el_pair(w), low, z));
+}
 
 /* out[j] = sum_i w[j * n + i] x[i] for four rows. The end is found before the loop and the odd bytes are left to el_dot1, so that
  * pointers, stride and sums all stay in registers. */

@@ -8,10 +8,11 @@
 
 typedef struct el_arg {
   void *p;
-  uint16_t rows, cols;
+  uint16_t rows, cols; /* of a map: positions and channels; of a vector only their product counts */
+  int16_t e;           /* an integer q in it means q * 2^e */
   uint8_t dtype;
   uint8_t slot; /* its first exponent slot: where a moving exponent counts, where a computed one is set */
-  int16_t e;    /* an integer q in it means q * 2^e */
+  const uint8_t *record; /* in the plan */
 } el_arg;
 
 typedef struct el_run {
@@ -25,14 +26,55 @@ typedef struct el_run {
   uint8_t counting; /* learn counts saturation, infer does not */
 } el_run;
 
+/* The kernels of this image by code; those that it has are the ones with a signature. */
 typedef void (*el_kernel)(el_run *run, const el_arg *a);
-extern EL_ROM el_kernel el_kernel_table[EL_KERNEL_CODES];
+extern EL_ROM el_kernel el_kernel_table[];
+
+/* What a kernel's operands may be: dtype bits | shape | access, see edgelearn_export/plan/format.py. */
+typedef struct el_signature {
+  uint8_t code, args;
+  uint16_t arg[4];
+} el_signature;
+
+extern EL_ROM el_signature el_signatures[];
+extern const uint16_t el_signature_count;
+
+/* Do the shapes of an op's operands, records t, fit a signature with kernels or maps in it? NULL in an image that has no such kernel. */
+typedef int (*el_shape_check)(EL_ROM el_signature *sig, const uint8_t *const *t, uint8_t id);
+extern const el_shape_check el_map_shapes;
+int el_check_map_shapes(EL_ROM el_signature *sig, const uint8_t *const *t, uint8_t id);
 
 #include "../gen/el_kernels.h"
 
 static inline uint32_t el_elements(const el_arg *a) { return (uint32_t)a->rows * a->cols; }
 
+/* Of a map or a kernel: positions, or places, beside each other. */
+static inline uint32_t el_width(const el_arg *a) { return el_get16(a->record + EL_TENSOR_WIDTH); }
+
+/* Of a kernel. */
+static inline uint8_t el_stride(const el_arg *w) { return w->record[EL_TENSOR_GEO] & ((1u << EL_GEO_PAD_SHIFT) - 1); }
+static inline uint8_t el_pad(const el_arg *w) { return (uint8_t)(w->record[EL_TENSOR_GEO] >> EL_GEO_PAD_SHIFT); }
+
+/* The largest magnitude of an integer weight: its slot says how many bits it has. */
+static inline int32_t el_weight_limit(const uint8_t *slots, const el_arg *w) {
+  return ((int32_t)1 << slots[(uint32_t)w->slot * EL_SLOT_BYTES + EL_SLOT_BITS]) - 1;
+}
+
+/* --- random numbers: see edgelearn/ir/rng.py --- */
+
+/* The same of a record; rows and cols are of 16 bits: their product does not overflow. */
+static inline uint32_t el_tensor_elements(const uint8_t *t) {
+  return (uint32_t)el_get16(t + EL_TENSOR_ROWS) * el_get16(t + EL_TENSOR_COLS);
+}
+
 uint32_t el_mix(uint32_t v);
+int32_t el_normal_unit(uint32_t start, uint32_t i); /* number i: the sum of four uniforms less its mean */
+
+/* Where a stream that only depends on the seed starts: first weights, fixed matrices. */
+static inline uint32_t el_stream(uint32_t seed, uint32_t stream) { return el_mix(el_mix(seed) + stream * EL_RNG_OP + EL_RNG_COLUMN); }
+
+/* And one that is drawn anew at every step. */
+static inline uint32_t el_draw(const el_run *run) { return el_mix(run->dither + run->op[EL_OP_ID] * EL_RNG_OP); }
 
 /* --- integers: rounding and narrowing, as edgelearn/ir/types.py defines them --- */
 
@@ -83,7 +125,7 @@ static inline el_narrow el_narrow_begin(const el_arg *out, int16_t e) {
 /* Adds what was counted to the window of the exponent of `out`. */
 void el_narrow_end(el_run *run, const el_arg *out, uint32_t saturated, int32_t maximum);
 
-static inline void el_narrow_put(el_narrow *n, uint32_t i, int32_t exact) {
+static inline int32_t el_narrowed(el_narrow *n, int32_t exact) {
   int32_t q = 0;
   if (exact) {
     q = el_shift(exact, n->shift);
@@ -97,7 +139,9 @@ static inline void el_narrow_put(el_narrow *n, uint32_t i, int32_t exact) {
       n->maximum = m;
     }
   }
-  el_store(n->p, n->dtype, i, q);
+  return q;
 }
+
+static inline void el_narrow_put(el_narrow *n, uint32_t i, int32_t exact) { el_store(n->p, n->dtype, i, el_narrowed(n, exact)); }
 
 #endif

@@ -1,8 +1,7 @@
-/* Integer kernels, portable C. Their meaning, bit for bit, is the `i32` column of edgelearn/ir/ops.py. */
-#include <string.h>
-
+/* Integer kernels, portable C. Their meaning, bit for bit, is the `i32` column of edgelearn/ir/ops. Products and updates are here for
+ * int8 weights; kernels_wide.c has them for all. */
 #include "el_dot.h"
-#include "el_kernel.h"
+#include "el_int.h"
 
 void el_narrow_end(el_run *run, const el_arg *out, uint32_t saturated, int32_t maximum) {
   if (!run->counting || out->dtype == EL_DTYPE_I32) return;
@@ -15,42 +14,6 @@ void el_narrow_end(el_run *run, const el_arg *out, uint32_t saturated, int32_t m
 
 /* --- products --- */
 
-/* Adds bias b to exact sums z whose exponent exceeds b's by `shift`. */
-static void add_bias(int32_t *z, const int16_t *b, uint32_t n, int16_t shift) {
-  const int32_t bound = (int32_t)1 << 30;
-  if (shift <= 0 && shift >= -14) { /* the common case: nothing rounds and nothing overflows */
-    for (int32_t unit = (int32_t)1 << -shift; n--; z++, b++) *z += *b * unit;
-    return;
-  }
-  for (; n--; z++, b++) {
-    int32_t q = el_shift(*b, shift);
-    *z += q > bound ? bound : q < -bound ? -bound : q;
-  }
-}
-
-static void narrow_rows(el_narrow *out, const int32_t *z, uint32_t row, uint32_t n, uint8_t relu) {
-  for (uint32_t j = 0; j < n; j++) el_narrow_put(out, row + j, relu && z[j] < 0 ? 0 : z[j]);
-}
-
-/* What narrow_rows does for int8 after relu and a shift to the right: the inner layers of every net. */
-static void narrow_relu(el_narrow *out, const int32_t *z, uint32_t row, uint32_t n) {
-  int8_t *y = (int8_t *)out->p + row;
-  uint32_t half = (uint32_t)1 << (out->shift - 1);
-  int32_t maximum = out->maximum;
-  for (; n--; z++, y++) {
-    int32_t q = *z <= 0 ? 0 : (int32_t)(((uint32_t)*z + half) >> out->shift);
-    if (q > maximum) {
-      if (q > 127) {
-        out->saturated++;
-        q = 127;
-      }
-      maximum = q;
-    }
-    *y = (int8_t)q;
-  }
-  out->maximum = maximum;
-}
-
 /* y = W x (+ b), four rows at a time; negative results are cut to 0 if `relu`. */
 static void product(el_run *run, const el_arg *W, const el_arg *x, const el_arg *b, const el_arg *y) {
   const int8_t *w = W->p;
@@ -58,7 +21,7 @@ static void product(el_run *run, const el_arg *W, const el_arg *x, const el_arg 
   int16_t e = (int16_t)(W->e + x->e);
   uint32_t cols = W->cols;
   el_narrow out = el_narrow_begin(y, e);
-  uint8_t inner = relu && y->dtype == EL_DTYPE_I8 && out.shift > 0 && out.shift < 31;
+  uint8_t inner = relu && el_is_inner(&out);
   for (uint32_t row = 0; row < W->rows; row += 4) {
     int32_t sums[4], *z = exact ? (int32_t *)y->p + row : sums;
     uint32_t n = W->rows - row < 4 ? W->rows - row : 4;
@@ -66,9 +29,9 @@ static void product(el_run *run, const el_arg *W, const el_arg *x, const el_arg 
     else
       for (uint32_t j = 0; j < n; j++) z[j] = el_dot1(w + j * cols, x->p, cols);
     w += n * cols;
-    if (b) add_bias(z, (const int16_t *)b->p + row, n, (int16_t)(e - b->e));
-    if (inner) narrow_relu(&out, z, row, n);
-    else if (!exact) narrow_rows(&out, z, row, n, relu);
+    if (b) el_add_bias(z, (const int16_t *)b->p + row, n, (int16_t)(e - b->e));
+    if (inner) el_narrow_relu(&out, z, row, n);
+    else if (!exact) el_narrow_rows(&out, z, row, n, relu);
   }
   el_narrow_end(run, y, out.saturated, out.maximum);
 }
@@ -76,22 +39,12 @@ static void product(el_run *run, const el_arg *W, const el_arg *x, const el_arg 
 void el_k_affine(el_run *run, const el_arg *a) { product(run, &a[0], &a[1], &a[2], &a[3]); }
 void el_k_matvec(el_run *run, const el_arg *a) { product(run, &a[0], &a[1], NULL, &a[2]); }
 
-static uint8_t all_zero(const int16_t *v, uint16_t n) {
-  while (n--)
-    if (*v++) return 0;
-  return 1;
-}
-
-static void clear(const el_arg *y) {
-  memset(y->p, 0, (size_t)y->cols << (y->dtype == EL_DTYPE_I8 ? 0 : y->dtype == EL_DTYPE_I16 ? 1 : 2));
-}
-
 /* y = W^T d, only where mask > 0: column by column, so that no row of accumulators is needed. */
 static void transposed(el_run *run, const el_arg *W, const el_arg *d, const int8_t *mask, const el_arg *y) {
   const int16_t *dp = d->p;
   el_narrow out = el_narrow_begin(y, (int16_t)(W->e + d->e));
-  if (all_zero(dp, d->cols)) { /* a gated sample */
-    clear(y);
+  if (el_all_zero(dp, W->rows)) { /* a gated sample */
+    el_clear(y);
     return;
   }
   for (uint16_t col = 0; col < W->cols; col++) {
@@ -108,13 +61,7 @@ static void transposed(el_run *run, const el_arg *W, const el_arg *d, const int8
 void el_k_matvec_t(el_run *run, const el_arg *a) { transposed(run, &a[0], &a[1], NULL, &a[2]); }
 void el_k_matvec_t_mask(el_run *run, const el_arg *a) { transposed(run, &a[0], &a[1], a[2].p, &a[3]); }
 
-/* --- updates: k = round(d * rate * 2^16) in units of w per unit of x; w -= floor((k x + r) / 2^16) --- */
-
-static int16_t update_shift(const el_run *run, const el_arg *w, int16_t e_d, int16_t e_x) {
-  return (int16_t)(w->e - e_d - e_x - (int8_t)run->op[EL_OP_K] - 16 + run->drops);
-}
-
-static uint8_t is_negative(const el_run *run) { return run->op[EL_OP_FLAGS] & EL_OP_NEGATIVE; }
+/* --- updates --- */
 
 /* k for an error d of at most 16 bits. */
 static inline int32_t multiplier(int32_t d, int16_t shift, uint8_t negative) {
@@ -130,36 +77,30 @@ static inline int32_t multiplier(int32_t d, int16_t shift, uint8_t negative) {
   return negative ? -k : k;
 }
 
-static uint32_t update_dither(const el_run *run) { return run->dither + run->op[EL_OP_ID] * EL_RNG_OP; }
-
 void el_k_outer_update(el_run *run, const el_arg *a) {
   const el_arg *W = &a[0], *x = &a[2];
   const int16_t *d = a[1].p, *end = d + W->rows;
-  int16_t shift = update_shift(run, W, a[1].e, x->e);
-  uint8_t negative = is_negative(run);
-  uint32_t r = update_dither(run), cols = W->cols;
+  int16_t shift = el_update_shift(run, W, a[1].e, x->e);
+  uint8_t negative = el_is_negative(run);
+  uint32_t r = el_update_dither(run), cols = W->cols;
   for (int8_t *w = W->p; d < end; d++, w += cols, r += EL_RNG_ROW) {
     int32_t k = *d ? multiplier(*d, shift, negative) : 0;
     if (k) el_update_row(w, x->p, cols, k, r);
   }
 }
 
-/* One element of a vector in state, at its limit or within. */
-static inline int32_t vec_updated(int32_t b, int32_t k, uint32_t r, int32_t limit) {
-  int32_t q = b - ((k + (int32_t)(r >> 16)) >> 16);
-  return q > limit ? limit : q < -limit ? -limit : q;
-}
-
 void el_k_vec_update(el_run *run, const el_arg *a) {
   const el_arg *b = &a[0], *d = &a[1];
-  int16_t shift = update_shift(run, b, d->e, 0), *wide = b->p;
-  uint8_t negative = is_negative(run), common = b->dtype == EL_DTYPE_I16 && d->dtype == EL_DTYPE_I16;
-  uint32_t r = update_dither(run);
-  for (uint32_t i = 0, n = b->cols; i < n; i++, r += EL_RNG_ROW) {
+  int16_t shift = el_update_shift(run, b, d->e, 0), *wide = b->p;
+  uint8_t negative = el_is_negative(run), common = b->dtype == EL_DTYPE_I16 && d->dtype == EL_DTYPE_I16;
+  uint32_t r = el_update_dither(run), n = el_elements(b);
+  int32_t limit = el_weight_limit(run->slots, b);
+  for (uint32_t i = 0; i < n; i++, r += EL_RNG_ROW) {
     int32_t k = common ? ((const int16_t *)d->p)[i] : el_load_q(d, i);
     if (!k || !(k = multiplier(k, shift, negative))) continue;
-    if (common) wide[i] = (int16_t)vec_updated(wide[i], k, r, 32767);
-    else el_store(b->p, b->dtype, i, vec_updated(el_load_q(b, i), k, r, b->dtype == EL_DTYPE_I8 ? 127 : 32767));
+    int32_t change = (k + (int32_t)(r >> 16)) >> 16;
+    if (common) wide[i] = (int16_t)el_clamp(wide[i] - change, limit);
+    else el_store(b->p, b->dtype, i, el_clamp(el_load_q(b, i) - change, limit));
   }
 }
 
@@ -176,17 +117,18 @@ static uint16_t power_below(int32_t top, int32_t g, int16_t shift) {
 
 void el_k_softmax(el_run *run, const el_arg *a) {
   const el_arg *g = &a[0];
-  uint16_t n = g->cols, *p = a[1].p;
+  uint16_t *p = a[1].p;
   int16_t shift = (int16_t) - (g->e + 10);
   int32_t top = el_load_q(g, 0);
-  uint32_t total = 0;
+  uint32_t total = 0, n = el_elements(g);
   (void)run;
-  for (uint16_t i = 1; i < n; i++) {
+  for (uint32_t i = 1; i < n; i++) {
     int32_t q = el_load_q(g, i);
     if (q > top) top = q;
   }
-  for (uint16_t i = 0; i < n; i++) total += p[i] = power_below(top, el_load_q(g, i), shift);
-  for (uint16_t i = 0; i < n; i++) {
+  for (uint32_t i = 0; i < n; i++) total += p[i] = power_below(top, el_load_q(g, i), shift);
+  if (!total) total = 1; /* it wrapped: no net has so many classes */
+  for (uint32_t i = 0; i < n; i++) {
     uint32_t q = p[i] ? (((uint32_t)p[i] << 15) + (total >> 1)) / total : 0;
     p[i] = (uint16_t)(q > 32767 ? 32767 : q);
   }
@@ -194,16 +136,18 @@ void el_k_softmax(el_run *run, const el_arg *a) {
 
 void el_k_one_hot(el_run *run, const el_arg *a) {
   int32_t *y = a[1].p;
+  uint32_t label = *(const uint32_t *)a[0].p;
   (void)run;
-  for (uint16_t i = 0; i < a[1].cols; i++) y[i] = i == *(const int32_t *)a[0].p ? 32768 : 0;
+  for (uint32_t i = 0, n = el_elements(&a[1]); i < n; i++) y[i] = i == label ? 32768 : 0;
 }
 
 void el_k_sub_one_hot(el_run *run, const el_arg *a) {
   const int16_t *p = a[0].p;
   int16_t *e = a[2].p;
+  uint32_t label = *(const uint32_t *)a[1].p;
   (void)run;
-  for (uint16_t i = 0; i < a[2].cols; i++) {
-    int32_t q = i == *(const int32_t *)a[1].p ? (int32_t)p[i] - 32768 : p[i];
+  for (uint32_t i = 0, n = el_elements(&a[2]); i < n; i++) {
+    int32_t q = i == label ? (int32_t)p[i] - 32768 : p[i];
     e[i] = (int16_t)(q < -32767 ? -32767 : q);
   }
 }
@@ -211,21 +155,22 @@ void el_k_sub_one_hot(el_run *run, const el_arg *a) {
 void el_k_gate(el_run *run, const el_arg *a) {
   const el_arg *v = &a[0];
   int32_t threshold = el_shift((int32_t)el_get32(run->op + EL_OP_IMM), (int16_t)(v->e + 15));
+  uint32_t n = el_elements(v);
   uint8_t open = 0;
-  for (uint16_t i = 0; i < v->cols && !open; i++) {
+  for (uint32_t i = 0; i < n && !open; i++) {
     int32_t q = el_load_q(v, i);
     open = q >= threshold || q <= -threshold;
   }
-  if (!open) clear(&a[1]);
+  if (!open) el_clear(&a[1]);
   else if (v->p != a[1].p)
-    for (uint16_t i = 0; i < v->cols; i++) el_store(a[1].p, a[1].dtype, i, el_load_q(v, i));
+    for (uint32_t i = 0; i < n; i++) el_store(a[1].p, a[1].dtype, i, el_load_q(v, i));
 }
 
 void el_k_argmax(el_run *run, const el_arg *a) {
   const el_arg *v = &a[0];
-  uint16_t best = 0;
+  uint32_t best = 0;
   (void)run;
-  for (uint16_t i = 1; i < v->cols; i++)
+  for (uint32_t i = 1, n = el_elements(v); i < n; i++)
     if (el_load_q(v, i) > el_load_q(v, best)) best = i;
-  *(int32_t *)a[1].p = best;
+  *(int32_t *)a[1].p = (int32_t)best;
 }

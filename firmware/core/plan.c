@@ -8,13 +8,6 @@
 #define EL_BOARD_BYTES 16 /* of el_hal.board */
 #define INPUT_LIMIT 0xFFFFu /* bytes: offsets in a sample are u16 on the link */
 
-typedef struct el_signature {
-  uint8_t code, args;
-  uint16_t arg[4];
-} el_signature;
-
-static EL_ROM el_signature signatures[] = {EL_SIGNATURES};
-
 /* Where the sections are and how much they hold. */
 typedef struct el_sections {
   const uint8_t *plan, *slots, *tensors, *inits, *ops;
@@ -106,12 +99,11 @@ static int dtype_belongs(const el_sections *s, uint8_t dtype) {
 }
 
 static int check_tensor(const el_sections *s, const uint8_t *t) {
-  static EL_ROM uint8_t width[4] = {1, 2, 4, 4};
-  uint8_t dtype = t[EL_TENSOR_DTYPE], region = t[EL_TENSOR_REGION];
+  uint8_t dtype = t[EL_TENSOR_DTYPE], width = dtype == EL_DTYPE_I8 ? 1 : dtype == EL_DTYPE_I16 ? 2 : 4, region = t[EL_TENSOR_REGION];
   uint32_t rows = el_get16(t + EL_TENSOR_ROWS), cols = el_get16(t + EL_TENSOR_COLS), off = el_get32(t + EL_TENSOR_OFF);
   if (!dtype_belongs(s, dtype) || region > EL_REGION_STATE || rows == 0 || cols == 0) return EL_ERR_OPERAND;
   uint32_t room = region == EL_REGION_STATE ? s->meta : s->arena_bytes;
-  if (off % 4 || off > room || cols > (room - off) / width[dtype] / rows) return EL_ERR_SIZE;
+  if (off % 4 || off > room || cols > (room - off) / width / rows) return EL_ERR_SIZE;
   if (t[EL_TENSOR_SLOT0] >= s->n_slots || t[EL_TENSOR_SLOT1] >= s->n_slots) return EL_ERR_SLOT;
   return EL_OK;
 }
@@ -124,7 +116,8 @@ static int check_slot(const el_sections *s, const uint8_t *slot, uint16_t number
   if (slot[EL_SLOT_KIND] != EL_SLOT_IS_WEIGHT) return EL_OK;
   if (slot[EL_SLOT_TENSOR] >= s->n_tensors) return EL_ERR_SLOT;
   const uint8_t *t = tensor(s, slot[EL_SLOT_TENSOR]);
-  return t[EL_TENSOR_REGION] == EL_REGION_STATE && t[EL_TENSOR_DTYPE] <= EL_DTYPE_I16 ? EL_OK : EL_ERR_SLOT;
+  if (t[EL_TENSOR_REGION] != EL_REGION_STATE || t[EL_TENSOR_DTYPE] > EL_DTYPE_I16) return EL_ERR_SLOT;
+  return slot[EL_SLOT_BITS] == 7 || (slot[EL_SLOT_BITS] > 7 && t[EL_TENSOR_DTYPE] == EL_DTYPE_I16) ? EL_OK : EL_ERR_SLOT;
 }
 
 static int check_init(const el_sections *s, const uint8_t *init) {
@@ -135,14 +128,14 @@ static int check_init(const el_sections *s, const uint8_t *init) {
   return EL_OK;
 }
 
-static const el_signature *signature(uint8_t code) {
-  for (size_t i = 0; i < sizeof signatures / sizeof *signatures; i++)
-    if (signatures[i].code == code) return &signatures[i];
+static EL_ROM el_signature *signature(uint8_t code) {
+  for (uint16_t i = 0; i < el_signature_count; i++)
+    if (el_rom_u8(&el_signatures[i].code) == code) return &el_signatures[i];
   return NULL;
 }
 
 static int check_access(uint16_t want, uint8_t region) {
-  switch (want & (7u << 8)) {
+  switch (want & EL_ACCESS_BITS) {
     case EL_STATE_IN:
     case EL_STATE_OUT: return region == EL_REGION_STATE ? EL_OK : EL_ERR_OPERAND;
     case EL_ANY_IN: return EL_OK;
@@ -150,51 +143,66 @@ static int check_access(uint16_t want, uint8_t region) {
   }
 }
 
-/* The shape of operand `t` must agree with what the operands before it said of rows and columns (0: nothing yet). */
+/* Vectors count elements, so that a map may stand where one does. An operand's count must be what those before it said (0: nothing). */
 static int check_shape(uint16_t want, const uint8_t *t, uint32_t dims[2]) {
-  uint32_t rows = el_get16(t + EL_TENSOR_ROWS), cols = el_get16(t + EL_TENSOR_COLS);
-  uint16_t shape = want & (15u << 4);
-  if (shape == EL_MATRIX) {
-    dims[0] = rows;
-    dims[1] = cols;
-    return EL_OK;
+  uint32_t n = el_tensor_elements(t), *dim = &dims[0];
+  switch (want & EL_SHAPE_BITS) {
+    case EL_MATRIX:
+      dims[0] = el_get16(t + EL_TENSOR_ROWS);
+      dims[1] = el_get16(t + EL_TENSOR_COLS);
+      return EL_OK;
+    case EL_ONE: return n == 1 ? EL_OK : EL_ERR_OPERAND;
+    case EL_TIMES: return dims[1] && n % dims[1] == 0 ? EL_OK : EL_ERR_OPERAND;
+    case EL_SPREAD:
+      if (n == 1) return EL_OK; /* fall through */
+    case EL_COLS: dim = &dims[1]; break;
+    default: break;
   }
-  if (shape == EL_ONE) return rows == 1 && cols == 1 ? EL_OK : EL_ERR_OPERAND;
-  uint32_t *dim = &dims[shape == EL_COLS];
-  if (*dim == 0) *dim = cols;
-  return rows == 1 && cols == *dim ? EL_OK : EL_ERR_OPERAND;
+  if (*dim == 0) *dim = n;
+  return *dim == n ? EL_OK : EL_ERR_OPERAND;
+}
+
+static int check_shapes(EL_ROM el_signature *sig, const uint8_t *const *t, uint8_t args) {
+  uint32_t dims[2] = {0, 0};
+  for (uint8_t i = 0; i < args; i++)
+    if (check_shape(el_rom_u16(&sig->arg[i]), t[i], dims)) return EL_ERR_OPERAND;
+  return EL_OK;
 }
 
 static int check_op(const el_sections *s, const uint8_t *op) {
-  const el_signature *sig = signature(op[EL_OP_KERNEL]);
-  uint32_t dims[2] = {0, 0};
-  if (sig == NULL || el_kernel_table[op[EL_OP_KERNEL]] == NULL) return EL_ERR_KERNEL;
-  if (op[EL_OP_FLAGS] >> EL_OP_ARGS_SHIFT != sig->args) return EL_ERR_OPERAND;
+  EL_ROM el_signature *sig = signature(op[EL_OP_KERNEL]);
+  const uint8_t *operands[4];
+  if (sig == NULL) return EL_ERR_KERNEL;
+  uint8_t args = el_rom_u8(&sig->args);
+  if (op[EL_OP_FLAGS] >> EL_OP_ARGS_SHIFT != args) return EL_ERR_OPERAND;
   for (uint8_t i = 0; i < 4; i++) {
     uint8_t index = op[EL_OP_A0 + i];
     if (index >= s->n_tensors) return EL_ERR_OPERAND;
-    if (i >= sig->args) continue;
+    if (i >= args) continue;
     const uint8_t *t = tensor(s, index);
-    if (!(sig->arg[i] >> t[EL_TENSOR_DTYPE] & 1)) return EL_ERR_OPERAND;
-    if (check_access(sig->arg[i], t[EL_TENSOR_REGION]) || check_shape(sig->arg[i], t, dims)) return EL_ERR_OPERAND;
+    uint16_t want = el_rom_u16(&sig->arg[i]);
+    if (!(want >> t[EL_TENSOR_DTYPE] & 1)) return EL_ERR_OPERAND;
+    if (check_access(want, t[EL_TENSOR_REGION])) return EL_ERR_OPERAND;
+    operands[i] = t;
   }
-  return EL_OK;
+  if ((el_rom_u16(&sig->arg[0]) & EL_SHAPE_BITS) < EL_KERNEL) return check_shapes(sig, operands, args);
+  return el_map_shapes ? el_map_shapes(sig, operands, op[EL_OP_ID]) : EL_ERR_KERNEL;
 }
 
 /* A sample is staged where the arena starts. */
 static int check_input(const uint8_t *t) {
-  uint32_t bytes = (uint32_t)el_get16(t + EL_TENSOR_COLS) * (t[EL_TENSOR_DTYPE] == EL_DTYPE_I8 ? 1 : 4);
+  uint32_t width = t[EL_TENSOR_DTYPE] == EL_DTYPE_I8 ? 1 : 4;
   if (el_get32(t + EL_TENSOR_OFF) != 0) return EL_ERR_OPERAND;
-  return bytes <= INPUT_LIMIT ? EL_OK : EL_ERR_SIZE;
+  return el_tensor_elements(t) <= INPUT_LIMIT / width ? EL_OK : EL_ERR_SIZE;
 }
 
 static int check_port(const el_sections *s, uint8_t field, uint8_t dtype) {
   uint8_t index = s->plan[field];
   if (index >= s->n_tensors) return EL_ERR_OPERAND;
   const uint8_t *t = tensor(s, index);
-  if (t[EL_TENSOR_REGION] != EL_REGION_ARENA || t[EL_TENSOR_DTYPE] != dtype || el_get16(t + EL_TENSOR_ROWS) != 1) return EL_ERR_OPERAND;
+  if (t[EL_TENSOR_REGION] != EL_REGION_ARENA || t[EL_TENSOR_DTYPE] != dtype) return EL_ERR_OPERAND;
   if (field == EL_HEADER_INPUT) return check_input(t);
-  return el_get16(t + EL_TENSOR_COLS) == 1 ? EL_OK : EL_ERR_OPERAND;
+  return el_tensor_elements(t) == 1 ? EL_OK : EL_ERR_OPERAND;
 }
 
 static int check_ports(const el_sections *s) {

@@ -29,6 +29,7 @@ static inline void read_tensor(const el_t *el, const uint8_t *t, const int8_t *e
   out->p = (t[EL_TENSOR_REGION] == EL_REGION_STATE ? el->state : el->arena) + el_get32(t + EL_TENSOR_OFF);
   out->rows = el_get16(t + EL_TENSOR_ROWS);
   out->cols = el_get16(t + EL_TENSOR_COLS);
+  out->record = t;
   out->dtype = t[EL_TENSOR_DTYPE];
   out->slot = t[EL_TENSOR_SLOT0];
   out->e = (int8_t)t[EL_TENSOR_EXP];
@@ -42,7 +43,7 @@ static void resolve(const el_t *el, uint8_t index, el_arg *out) {
 uint32_t el_input_bytes(const el_t *el) {
   el_arg x;
   resolve(el, el->plan[EL_HEADER_INPUT], &x);
-  return (uint32_t)x.cols * (x.dtype == EL_DTYPE_I8 ? 1 : 4);
+  return el_elements(&x) * (x.dtype == EL_DTYPE_I8 ? 1 : 4);
 }
 
 static int32_t *word(const el_t *el, uint32_t field) {
@@ -110,18 +111,13 @@ int el_stats(el_t *el, el_stats_t *out) {
 
 /* --- first state --- */
 
-static int32_t normal_unit(uint32_t start, uint32_t i) {
-  uint32_t a = el_mix(start + 2 * i * EL_RNG_COLUMN), b = el_mix(start + (2 * i + 1) * EL_RNG_COLUMN);
-  return (int32_t)((a & 0xFFFF) + (a >> 16) + (b & 0xFFFF) + (b >> 16)) - 131070;
-}
-
 static void init_tensor(el_t *el, const uint8_t *init, uint32_t seed) {
   el_arg t;
   resolve(el, init[EL_INIT_TENSOR], &t);
-  uint32_t start = el_mix(el_mix(seed) + init[EL_INIT_STREAM] * EL_RNG_OP + EL_RNG_COLUMN), scale = el_get32(init + EL_INIT_SCALE);
-  int32_t limit = t.dtype == EL_DTYPE_I8 ? 127 : 32767;
+  uint32_t start = el_stream(seed, init[EL_INIT_STREAM]), scale = el_get32(init + EL_INIT_SCALE);
+  int32_t limit = el_weight_limit(slots(el), &t);
   for (uint32_t i = 0, n = el_elements(&t); i < n; i++) {
-    int32_t unit = init[EL_INIT_KIND] == EL_INIT_IS_NORMAL ? normal_unit(start, i) : 0;
+    int32_t unit = init[EL_INIT_KIND] == EL_INIT_IS_NORMAL ? el_normal_unit(start, i) : 0;
     if (t.dtype == EL_DTYPE_F32) {
 #ifndef EL_NO_F32
       float factor;
@@ -176,7 +172,7 @@ static void halve(el_t *el, uint8_t i, uint32_t step) {
   el_arg t;
   if (slot[EL_SLOT_KIND] != EL_SLOT_IS_WEIGHT) return;
   resolve(el, slot[EL_SLOT_TENSOR], &t);
-  int32_t limit = t.dtype == EL_DTYPE_I8 ? 127 : 32767;
+  int32_t limit = el_weight_limit(slots(el), &t);
   uint32_t n = el_elements(&t), full = 0;
   for (uint32_t j = 0; j < n; j++) {
     int32_t q = el_load_q(&t, j);

@@ -69,6 +69,70 @@ def test_python_page_runs() -> None:
         exec(compile(block.text, str(block), "exec"), scope)
 
 
+# --- personalise.md -------------------------------------------------------------------------------------------------
+
+
+def test_personalisation_can_be_typed(tmp_path: Path) -> None:
+    """And comes out as the page says, within what a change of the arithmetic may do."""
+    page = "docs/personalise.md"
+    write_files(page, tmp_path)
+    script = "\n".join(block.text for block in blocks(page, "sh") if block.note == "run")
+    done = run_shell(script, tmp_path)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    known, before, after, shipped, _ = (float(n) for n in re.findall(r"(?:accuracy +)?(\d+\.\d) %", done.stdout))
+    told = re.search(r"knows ([\d.]+) % of 0 to 6, and so ([\d.]+) % of all ten", _text(page))
+    assert told is not None
+    learnt = re.search(r"^([\d.]+) % of all ten\.", _text(page), re.MULTILINE)
+    assert learnt is not None
+    assert (known, before, after) == pytest.approx((float(told[1]), float(told[2]), float(learnt[1])), abs=4)
+    assert after > before + 10
+    assert shipped == after, "a file has the same weights as the run"
+    assert "warning" not in done.stdout + done.stderr
+
+
+def test_what_freezing_saves() -> None:
+    whole, frozen = el.compile("digits", steps=300), el.compile("digits", steps=300, freeze=[0])
+    macs, states = (whole.macs("learn"), frozen.macs("learn")), (whole.state_bytes, frozen.state_bytes)
+    saves = f"saves {macs[0] - macs[1]:,} of {macs[0]:,} multiplications per learnt sample and"
+    assert f"{saves} {states[0] - states[1]:,} of {states[0]:,} bytes of state" in _text("docs/personalise.md")
+
+
+# --- features.md ----------------------------------------------------------------------------------------------------
+
+
+def test_features_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And come out as the page says, within what another PyTorch may do."""
+    pytest.importorskip("torch", reason="needs torch: pip install 'edgelearn[torch]'")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # torch's threads get in each other's way where tests share the cores
+    page = "docs/features.md"
+    write_files(page, tmp_path)
+    script = "\n".join(block.text for block in blocks(page, "sh") if block.note == "run")
+    done = run_shell(script, tmp_path, timeout_s=300)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    (accuracy,) = re.findall(r"accuracy +(\d+\.\d) %", done.stdout)
+    told = re.search(r"^([\d.]+) % of all ten digits. The note says .* `(scaled by 2\^-\d)`", _text(page), re.MULTILINE)
+    assert told is not None
+    assert float(accuracy) == pytest.approx(float(told[1]), abs=4)
+    assert told[2] in " ".join(done.stdout.split())
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(page, "python"):
+        if not block.note:
+            exec(compile(block.text, str(block), "exec"), {})
+
+
+def test_features_page_names_what_is_read() -> None:
+    from edgelearn.imports import onnx_file, pt2_file
+
+    rows = re.findall(r"^\| .* \| (.*) \| (.*) \|$", _section("docs/features.md", "What can be read"), re.MULTILINE)[1:]
+    shown = [{name for row in rows for name in re.findall(r"`([\w.]+)`", row[column])} for column in (0, 1)]
+    assert shown == [set(onnx_file.READ), {name.removeprefix("aten.") for name in pt2_file.READ}]
+
+
+def test_features_page_names_the_keys() -> None:
+    keys = re.findall(r"^\| `(\w+)` \|", _section("docs/features.md", "2. Name it"), re.MULTILINE)
+    assert set(recipe.ModelSpec.__dataclass_fields__) == {*keys, "input", "layers", "classes"}
+
+
 # --- plan.md --------------------------------------------------------------------------------------------------------
 
 

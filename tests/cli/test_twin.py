@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgelearn.bench import accuracy, hostrun, twin
+from edgelearn.bench import accuracy, cases, hostrun, twin
 from edgelearn.compiler import Net
 from edgelearn.data import datasets
 from edgelearn.errors import MismatchError
@@ -47,7 +47,7 @@ def test_the_last_head_reads_the_state_that_it_would_have_learnt_itself() -> Non
         find("mono-forward", dict(recipe.rule.params)), Net(64, (32, 32), 10), data, "int8",
         recipe.steps_total(1400), accuracy.FIRST_SEED, recipe.train.drops,
     )  # fmt: skip
-    assert rows[accuracy.LAST].seeds == [alone.accuracy(data)]
+    assert rows[cases.LAST].seeds == [alone.accuracy(data)]
 
 
 def test_compare_notices_a_single_wrong_weight() -> None:

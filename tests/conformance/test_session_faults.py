@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,13 @@ import pytest
 
 from edgelearn.errors import Interrupted
 from edgelearn.job import Job, prepare
-from edgelearn.link.children import SimTransport
 from edgelearn.link.client import BoardRestarted, Client
 from edgelearn.link.replay import RecordingTransport
 from edgelearn.link.transport import Transport
-from edgelearn.paths import native
 from edgelearn.runs import RunStore
 from edgelearn.session import Session, connect
 from edgelearn.testing.faulty_pipe import FaultyPipe
+from tests.faults import Mortal, interrupt
 
 STEPS = 1200
 
@@ -44,31 +42,6 @@ def test_a_bad_line_changes_nothing(job: Job, clean: str, rate: float) -> None:
         assert data["link"]["retries"] > 0, "the line was not bad at all"
 
 
-class Mortal:
-    """A sim board that is killed, and started anew, at the ``deaths``-th writes."""
-
-    name = "mortal"
-
-    def __init__(self, inner: Transport, deaths: set[int]) -> None:
-        self.inner, self.deaths, self.writes = inner, deaths, 0
-
-    def read(self, timeout: float) -> bytes:
-        return self.inner.read(timeout)
-
-    def write(self, data: bytes) -> None:
-        self.writes += 1
-        if self.writes in self.deaths:
-            self.inner.close()
-            self.inner = SimTransport(native("el-sim"), ["--board", "sim"])
-        self.inner.write(data)
-
-    def reset_input(self) -> None:
-        self.inner.reset_input()
-
-    def close(self) -> None:
-        self.inner.close()
-
-
 @pytest.mark.parametrize("deaths", [{25}, {60, 200}, {150, 151, 300}])
 def test_a_board_that_restarts_is_brought_back(job: Job, clean: str, deaths: set[int]) -> None:
     pipes: list[Mortal] = []
@@ -80,21 +53,6 @@ def test_a_board_that_restarts_is_brought_back(job: Job, clean: str, deaths: set
     with Session("sim", wrap=wrap) as board:
         assert board.train(job).data["state_sha256"] == clean
     assert pipes[0].writes > max(deaths), "it never died"
-
-
-def interrupt(monkeypatch: pytest.MonkeyPatch, method: str, nth: int, when: Callable[[], bool] = lambda: True) -> None:
-    """Ctrl-C at the nth call of a method of the client, after it has done its work."""
-    original, calls = getattr(Client, method), [0]
-
-    def wrapped(self: Client, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, *args, **kwargs)
-        calls[0] += when()
-        if calls[0] == nth:
-            calls[0] += 1
-            raise KeyboardInterrupt
-        return result
-
-    monkeypatch.setattr(Client, method, wrapped)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,8 @@ def test_an_int8_image_fits_10_kb(image: Path) -> None:
 
 @pytest.mark.qemu
 def test_the_stack_has_a_bound(image: Path) -> None:
-    graph = stackbound.read(file.read_text() for file in sorted(image.parent.glob("*.ci")))
+    linked = {line.split()[-1] for line in call(image.parent, f"{ARM}nm", image.name).splitlines()}
+    graph = stackbound.read((file.read_text() for file in sorted(image.parent.glob("*.ci"))), linked)
     assert 0 < stackbound.deepest(graph, "main") <= STACK_BYTES  # an error if anything recurses
 
 

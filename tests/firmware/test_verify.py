@@ -18,14 +18,17 @@ import pytest
 
 from edgelearn.compiler import Net, compile_net
 from edgelearn.host.native import verify_plan
+from edgelearn.passes.memory import plan_memory
 from edgelearn.passes.quantize import Calibration
 from edgelearn.rules import find
 from edgelearn_export.plan import encode
 from edgelearn_export.plan import format as F
+from tests.conformance.maps import Maps
 from tests.firmware.host import FIRMWARE, compile_host
 
 UNFUSED = Path(__file__).with_name("unfused_rule.py")
 RULES = {"mono-forward": "int8", "mono-forward f32": "f32", "unfused": "int8", "unfused f32": "f32"}
+PLANS = (*RULES, "maps", "maps f32")
 SANITIZERS = ("-g", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
 SECONDS, SEED = 60, 5
 HAVOC, HAVOC_LARGE = 1500, 300  # mutants
@@ -35,12 +38,35 @@ CRC = -4
 
 @cache
 def golden(name: str) -> bytes:
-    """A plan of the compiler, small, so that each of its bits can be tried."""
+    """A plan, small, so that each of its bits can be tried."""
+    if name.startswith("maps"):
+        return encode(plan_memory(maps("f32" if name.endswith("f32") else "int8").module()))
     rule = f"{UNFUSED}:Unfused" if name.startswith("unfused") else "mono-forward"
     draw = np.random.default_rng(0)
     x, y = draw.random((200, 6), np.float32), draw.integers(0, 3, 200)
     compiled = compile_net(find(rule, {}), Net(6, (5,), 3), Calibration(x, y), RULES[name], (3,))
     return encode(compiled.module)
+
+
+def maps(dtype: str) -> Maps:
+    """Every kernel that moves over a map, on weights of 8 and of 16 bits."""
+    m = Maps(dtype, (4, 5, 2), np.random.default_rng(0))
+    W, D, b = m.weight("W", (5, 3, 3, 2), 12), m.weight("D", (2, 2, 5), 7), m.weight("b", (5,), 15)
+    a = m.value("conv_affine", (W, "%x", b), "i8", relu=1, stride=1, pad=1)
+    p = m.value("maxpool", (m.value("depthwise_affine", (D, a, b), "i8", stride=1, pad=1),), size=1)
+    d = m.error((5, 6, 5))
+    back = m.value("depthwise_t_mask", (D, d, a), "i16", stride=1, pad=1, shape="4x5x5")
+    m.value("conv_t", (W, back), stride=1, pad=1, shape="4x5x2")
+    m.value("conv_t_mask", (W, back, "%x"), stride=1, pad=1, shape="4x5x2")
+    m.value("unpool", (m.value("depthwise_t", (D, d), "i16", stride=1, pad=1, shape="4x5x5"),), size=2, shape="8x10x5")
+    m.value("pool", (m.value("maxpool", (p,), size=1),), size=1)
+    m.value("conv", (m.weight("V", (2, 1, 1, 2), 7), "%x"), stride=3, pad=0)
+    m.value("depthwise", (D, a), stride=1, pad=1)
+    m.update("conv_update", (W, back, "%x"), stride=1, pad=1)
+    m.update("depthwise_update", (D, d, a), stride=1, pad=1)
+    m.update("vec_update", (b, d))
+    m.update("decay_update", (W,))
+    return m
 
 
 def sealed(body: bytes | bytearray) -> bytes:
@@ -134,7 +160,7 @@ Mutants = Callable[[bytes], Iterator[bytes]]
 MUTANTS: tuple[Mutants, ...] = (bit_flips, field_mutants, havoc)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", PLANS)
 def test_every_truncation_is_refused(name: str) -> None:
     plan = golden(name)
     assert verify_plan(plan) == 0
@@ -142,7 +168,7 @@ def test_every_truncation_is_refused(name: str) -> None:
     assert all(verify_plan(sealed(plan[: n - 4])) < 0 for n in range(4, len(plan)))
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", PLANS)
 def test_every_flipped_bit_breaks_the_crc(name: str) -> None:
     plan = golden(name)
     flipped = (
@@ -151,7 +177,7 @@ def test_every_flipped_bit_breaks_the_crc(name: str) -> None:
     assert all(verify_plan(bytes(damaged)) < 0 for damaged in flipped)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("mutants", MUTANTS, ids=lambda mutants: mutants.__name__)
 def test_what_is_accepted_stays_within_its_memory(name: str, mutants: Mutants, runner: Path) -> None:
     codes = run(runner, [golden(name), *mutants(golden(name))])
@@ -160,7 +186,7 @@ def test_what_is_accepted_stays_within_its_memory(name: str, mutants: Mutants, r
     assert len(set(codes)) > 4
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", PLANS)
 def test_large_tensors_stay_within_their_memory(name: str, runner: Path) -> None:
     base = roomy(golden(name))
     codes = run(runner, [base, *havoc(base, HAVOC_LARGE)])

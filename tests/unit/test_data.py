@@ -2,8 +2,11 @@
 
 import contextlib
 import gzip
+import importlib
 import io
 import struct
+import sys
+import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgelearn.data import datasets, files
-from edgelearn.errors import ConfigError
+from edgelearn.errors import ConfigError, MissingToolError, StorageFullError
 
 
 def idx(array: NDArray[np.uint8]) -> bytes:
@@ -89,6 +92,123 @@ def test_cifar_binary(tmp_path: Path) -> None:
     (tmp_path / "test_batch.bin").write_bytes(record[:-1])
     with pytest.raises(ConfigError, match="3073-byte records"):
         datasets.load("cifar10", tmp_path)
+
+
+# --- CIFAR-10 as JPEG -------------------------------------------------------------------------------------------------
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+JPEG = "cifar10/cifar10-jpeg.tar.xz"
+
+
+@pytest.fixture
+def jpeg_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for data sets, and an empty cache."""
+    pytest.importorskip("PIL", reason="Pillow is an extra: pip install 'edgelearn[data]'")
+    monkeypatch.setenv("EDGELEARN_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def jpeg(colour: tuple[int, int, int], size: tuple[int, int] = (32, 32), kind: str = "JPEG") -> bytes:
+    image = importlib.import_module("PIL.Image").new("RGB", size, colour)
+    with io.BytesIO() as file:
+        image.save(file, kind, quality=95)
+        return file.getvalue()
+
+
+def images(classes: tuple[str, ...] = CLASSES) -> dict[str, bytes]:
+    """Two training images and a test image of each class; class number k has red 20 k."""
+    parts = [("train", "0000"), ("train", "0001"), ("test", "0000")]
+    return {f"{p}/{c}/{n}.jpg": jpeg((20 * CLASSES.index(c), 0, 250)) for c in reversed(classes) for p, n in parts}
+
+
+def write_tar(root: Path, files: dict[str, bytes]) -> Path:
+    path = root / JPEG
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w:xz") as tar:
+        folder = tarfile.TarInfo("train")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for name, raw in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(raw)
+            tar.addfile(entry, io.BytesIO(raw))
+    return path
+
+
+def test_cifar_jpeg(jpeg_root: Path) -> None:
+    write_tar(jpeg_root, images())
+    data = datasets.load("cifar10", jpeg_root)
+    assert (data.x_train.shape, data.x_test.shape, data.classes) == ((20, 32, 32, 3), (10, 32, 32, 3), 10)
+    assert data.y_train.tolist() == [*range(10), *range(10)]  # classes in alphabetical order, images by their names
+    red, green, blue = (data.x_train[:, 5, 9, c] * 255 for c in range(3))
+    assert red == pytest.approx(20 * data.y_train, abs=4)
+    assert (green.max(), blue.min()) == pytest.approx((0, 250), abs=4)
+    assert any("JPEG" in note for note in data.notes())
+    assert any("JPEG" in note for note in datasets.validation_split(data).notes())
+
+
+def test_cifar_jpeg_is_decoded_once(jpeg_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = write_tar(jpeg_root, images())
+    first = datasets.load("cifar10", jpeg_root)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)  # as if it were not installed
+    assert np.array_equal(datasets.load("cifar10", jpeg_root).x_train, first.x_train)
+    (kept,) = (jpeg_root / "cache/data").iterdir()
+    assert kept.name.startswith("cifar10-jpeg-")
+    archive.write_bytes(archive.read_bytes() + b"\0" * 4)  # another archive is another set
+    with pytest.raises(MissingToolError, match="Pillow") as caught:
+        datasets.load("cifar10", jpeg_root)
+    assert "edgelearn[data]" in caught.value.hint
+
+
+def test_the_binary_files_come_first(jpeg_root: Path) -> None:
+    write_tar(jpeg_root, images())
+    record = bytes([3]) + bytes([255]) * 3072
+    for name in [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]:
+        (jpeg_root / "cifar10" / name).write_bytes(record)
+    data = datasets.load("cifar10", jpeg_root)
+    assert len(data.y_train) == 5
+    assert not any("JPEG" in note for note in data.notes())
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({"train/cat.jpg": b""}, "not train/CLASS/NAME.jpg"),
+        ({"valid/cat/0.jpg": b""}, "not train/CLASS/NAME.jpg"),
+        ({"../train/cat/0.jpg": b""}, "not train/CLASS/NAME.jpg"),
+        ({"train/cat/0.jpg": b"no picture"}, r"0\.jpg is no whole JPEG of 32 by 32"),
+        ({"train/cat/0.jpg": "png"}, r"0\.jpg is no whole JPEG of 32 by 32"),
+        ({"train/cat/0.jpg": "half"}, r"0\.jpg is no whole JPEG of 32 by 32"),
+        ({"train/cat/0.jpg": "large"}, r"0\.jpg is no whole JPEG of 32 by 32"),
+        ({"train/cat/0.jpg": bytes(2**20 + 1)}, "too large"),
+        ({"train/cat/0.jpg": "good"}, "different classes"),
+        ({"train/cat/0.jpg": "good", "test/dog/0.jpg": "good"}, "different classes"),
+        ({}, "different classes"),
+    ],
+)
+def test_what_is_no_archive_of_images(jpeg_root: Path, files: dict[str, bytes | str], problem: str) -> None:
+    made = {"png": jpeg((1, 2, 3), kind="PNG"), "half": jpeg((9, 9, 9))[:-200], "large": jpeg((1, 2, 3), (33, 32)),
+            "good": jpeg((1, 2, 3))}  # fmt: skip
+    write_tar(jpeg_root, {name: made[raw] if isinstance(raw, str) else raw for name, raw in files.items()})
+    with pytest.raises(ConfigError, match=problem):
+        datasets.load("cifar10", jpeg_root)
+    assert not (jpeg_root / "cache").exists()
+
+
+def test_a_damaged_archive(jpeg_root: Path) -> None:
+    path = write_tar(jpeg_root, images())
+    for raw in (b"", b"junk" * 99, path.read_bytes()[:-300]):
+        path.write_bytes(raw)
+        with pytest.raises(ConfigError, match="cannot be read"):
+            datasets.load("cifar10", jpeg_root)
+
+
+def test_a_cache_that_cannot_be_written(jpeg_root: Path) -> None:
+    write_tar(jpeg_root, images())
+    (jpeg_root / "cache").write_text("a file where a folder should be")
+    with pytest.raises(StorageFullError, match="Cannot write") as caught:
+        datasets.load("cifar10", jpeg_root)
+    assert "EDGELEARN_CACHE" in caught.value.hint
 
 
 def test_npz_with_and_without_a_test_set(tmp_path: Path) -> None:

@@ -46,6 +46,17 @@ def test_defaults_and_steps() -> None:
     assert found.train == recipe.TrainSpec(epochs=3)
     assert found.steps_total(1400) == 4200
     assert found.override(steps=50).steps_total(1400) == 50
+    assert found.override(steps=50).override(epochs=2).steps_total(1400) == 2800
+    assert found.override(steps=50).override(seed=2).steps_total(1400) == 50
+
+
+def test_freeze_and_schedule_read_back() -> None:
+    found = parsed(GOOD).override(freeze=[0, 2], schedule="block-by-block")
+    assert (found.train.freeze, found.train.schedule) == ((0, 2), "block-by-block")
+    assert parsed(found.as_toml()).train == found.train
+    assert found.override(freeze=()).train.freeze == ()
+    with pytest.raises(UsageError, match="--freeze: these are no rising"):
+        found.override(freeze=[1, 1])
 
 
 @pytest.mark.parametrize(
@@ -65,6 +76,11 @@ def test_defaults_and_steps() -> None:
         ("layers = [32, 32]", "layers = [{ kernel = 3 }]", 3, "names no kind of layer", "depthwise"),
         ("epochs = 3", "epochs = 0", 14, "'epochs': 0 is too few", "from 1"),
         ("epochs = 3", 'dtype = "int4"', 14, "'int4' is no dtype", "int8, f32"),
+        ("epochs = 3", "freeze = [1, 0]", 14, "no rising numbers of blocks", "[0, 1]"),
+        ("epochs = 3", "freeze = [-1]", 14, "no rising numbers of blocks", "[0, 1]"),
+        ("epochs = 3", "freeze = [0.5]", 14, "0.5 in 'freeze' is no number", "freeze ="),
+        ("epochs = 3", "freeze = 0", 14, "must be a list", "freeze ="),
+        ("epochs = 3", 'schedule = "greedy"', 14, "'greedy' is no schedule", "block-by-block"),
         ("epochs = 3", "drops = [0.9, 0.5]", 14, "no rising fractions", "0.95"),
         ("epochs = 3", 'drops = ["a"]', 14, "must be a list of numbers", "drops ="),
         ("epochs = 3", "seed = -1", 14, "'seed' is -1", "from 0"),

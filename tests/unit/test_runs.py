@@ -189,7 +189,18 @@ def test_not_a_store(tmp_path: Path, raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["versions = '[' ", "versions = '[]'", "seed = 'x'", "result = '3'", "rule = x'00ff'", "plan = 'text'"]
+    "change",
+    [
+        "versions = '[' ",
+        "versions = '[]'",
+        "seed = 'x'",
+        "result = '3'",
+        "rule = x'00ff'",
+        "plan = 'text'",
+        "start = 'text'",
+        "layout = '3'",
+        "layout = x'00'",
+    ],
 )
 def test_rows_of_other_types_are_damage(path: Path, change: str) -> None:
     with RunStore(path) as store:
@@ -215,6 +226,14 @@ def test_a_store_of_the_first_format_opens(path: Path) -> None:
         store.reached_by("old", "qemu")
         assert store.get("old").port == "qemu"
         assert store.get(create(store)).port is None
+        assert (store.get("old").start, store.get("old").layout) == (None, None)
+
+
+def test_what_a_run_began_with_is_kept(path: Path) -> None:
+    with RunStore(path) as store:
+        known = {"recipe": "", "rule": "r", "rule_text": "", "board": "sim", "dtype": "f32", "seed": 0, "plan": b""}
+        run = store.create(**known, versions={}, layout={"stages": [1]}, start=b"\0weights")
+        assert (store.get(run).start, store.get(run).layout) == (b"\0weights", {"stages": [1]})
 
 
 def test_a_newer_format_is_refused(path: Path) -> None:

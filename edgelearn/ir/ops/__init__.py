@@ -13,9 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from edgelearn.ir.core import Op
-from edgelearn.ir.ops import conv, linear, pointwise
+from edgelearn.ir.ops import choices, conv, draws, functions, linear, pointwise, reductions
 from edgelearn.ir.ops.base import Draw as Draw
+from edgelearn.ir.ops.base import Floats as Floats
 from edgelearn.ir.ops.base import OpDef as OpDef
 from edgelearn.ir.ops.base import Q as Q
 from edgelearn.ir.ops.base import Shape as Shape
@@ -29,23 +32,28 @@ from edgelearn.ir.ops.pointwise import POW2 as POW2
 from edgelearn.ir.types import Type
 
 
-def _only_traced(op: Op, *args: object) -> Q:
-    raise ValueError(f"{op.name} has no meaning of its own: fuse lowers it to updates that have")
+def _update_f32(op: Op, b: Floats, f: Floats, drops: int) -> Floats:
+    return b - f.reshape(-1, len(b)).sum(axis=0, dtype=np.float32) * np.float32(2.0**-drops)
 
 
-# What ``s.b -= f`` is traced as, for vectors; fuse makes vec_updates of it.
+def _no_integers(op: Op, *args: object) -> Q:
+    raise ValueError(f"{op.name} has no integer meaning: fuse makes vec_updates of it")
+
+
+# What ``s.b -= f`` is traced as, for vectors.
 _UPDATE = OpDef(
     "update",
     ("b", "any"),
     vec_update_shape,
-    _only_traced,
-    _only_traced,
+    _update_f32,
+    _no_integers,
     lambda exps, op: exps[0],
     attrs=("id",),
     update=True,
 )
 
-OPS: dict[str, OpDef] = {row.name: row for row in (*linear.ROWS, *conv.ROWS, *pointwise.ROWS, _UPDATE)}
+_FAMILIES = (*linear.ROWS, *conv.ROWS, *pointwise.ROWS, *functions.ROWS, *reductions.ROWS, *choices.ROWS, *draws.ROWS)
+OPS: dict[str, OpDef] = {row.name: row for row in (*_FAMILIES, _UPDATE)}
 
 
 def result_shape(op: Op, types: Sequence[Type]) -> Shape:

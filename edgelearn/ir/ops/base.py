@@ -25,7 +25,7 @@ class Q(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """What an update may depend on besides its operands."""
+    """What an update or a draw may depend on besides its operands."""
 
     seed: int
     step: int
@@ -46,6 +46,7 @@ class OpDef:
     attrs: tuple[str, ...] = ()
     narrow: str = "acc"  # kind of the natural result: acc, "same" as the first operand, or a dtype
     update: bool = False  # changes its first operand, has no result
+    draws: bool = False  # depends on seed and step too: ``f32`` and ``i32`` get a Draw after the operands
     scratch: Callable[[Sequence[Shape]], int] | None = None  # 32-bit words that its integer kernel needs while it runs
     kernels: tuple[str, ...] = ()  # kernels of the device that do it; none: only other ops' parts are lowered
 

@@ -188,7 +188,7 @@ def _unpool_i32(op: Op, d: Q) -> Q:
 
 
 def _unpool_f32(op: Op, d: Floats) -> Floats:
-    return _spread(op, d) / np.float32(op.number("size") ** 2)
+    return (_spread(op, d) / np.float32(op.number("size") ** 2)).astype(np.float32)
 
 
 def _macs(shapes: Sequence[Shape], op: Op) -> int:

@@ -8,7 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelearn.ir.core import Op
-from edgelearn.ir.ops.base import Floats, OpDef, Q, Shape, aligned, aligned_pair, first, fixed, product, same, scale_parts
+from edgelearn.ir.ops.base import (
+    Floats,
+    OpDef,
+    Q,
+    Shape,
+    aligned,
+    aligned_pair,
+    first,
+    fixed,
+    product,
+    same,
+    scale_parts,
+)
 from edgelearn.ir.types import LIMIT, Exp, saturate, shift_round
 
 
@@ -67,8 +79,22 @@ def _sub_one_hot_f32(op: Op, p: Floats, y: NDArray[np.int64]) -> Floats:
     return p - (np.arange(len(p)) == y).astype(np.float32)
 
 
+def _threshold(op: Op, key: str, e: int) -> int:
+    """A number of the rule, given in Q15, in units of 2^e."""
+    return int(shift_round(round(op.number(key, 0) * 32768), e + 15))
+
+
+def _sign_i32(op: Op, v: Q) -> Q:
+    """Zero within the dead zone, ends included."""
+    return Q(np.where(np.abs(v.q) > _threshold(op, "dead", v.e), np.sign(v.q) << 7, 0), -7)
+
+
+def _sign_f32(op: Op, v: Floats) -> Floats:
+    return np.where(np.abs(v) > np.float32(op.number("dead", 0)), np.sign(v), np.float32(0))
+
+
 def _gate_i32(op: Op, v: Q) -> Q:
-    threshold = int(shift_round(round(op.number("threshold") * 32768), v.e + 15))
+    threshold = _threshold(op, "threshold", v.e)
     return Q(v.q if np.abs(v.q).max() >= threshold else np.zeros_like(v.q), v.e)
 
 
@@ -94,8 +120,7 @@ ROWS: tuple[OpDef, ...] = (
     OpDef("relu", ("any",), same, lambda op, v: np.maximum(v, 0), lambda op, v: Q(np.maximum(v.q, 0), v.e), first, narrow="same",
           kernels=("relu",)),
     OpDef("abs", ("any",), same, lambda op, v: np.abs(v), lambda op, v: Q(np.abs(v.q), v.e), first, narrow="same", kernels=("abs",)),
-    OpDef("sign", ("any",), same, lambda op, v: np.sign(v), lambda op, v: Q(np.sign(v.q) << 7, -7), fixed(-7), narrow="i16",
-          kernels=("sign",)),
+    OpDef("sign", ("any",), same, _sign_f32, _sign_i32, fixed(-7), attrs=("dead",), narrow="i16", kernels=("sign",)),
     OpDef("gt0", ("any",), same, lambda op, v: (v > 0).astype(np.float32), lambda op, v: Q((v.q > 0).astype(np.int64) << 7, -7),
           fixed(-7), narrow="i16", kernels=("gt0",)),
     OpDef("mask", ("any", "act"), same, lambda op, v, a: np.where(a > 0, v, np.float32(0)),

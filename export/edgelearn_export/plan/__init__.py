@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ import numpy as np
 from edgelearn.errors import ConfigError
 from edgelearn.ir import rng
 from edgelearn.ir.core import Entry, Module, Op, State
-from edgelearn.ir.interp import HALVE_EVERY, RESCALE_EVERY, normal_multiplier
+from edgelearn.ir.interp import HALVE_EVERY, MAX_ELEMS, RESCALE_EVERY, normal_multiplier
 from edgelearn.ir.ops import OPS, rate, scale_parts
 from edgelearn.ir.types import Exp, Type
-from edgelearn.passes.memory import state_layout
+from edgelearn.passes.memory import arena_types, scratch_name, state_layout
 from edgelearn_export.plan import format as F  # noqa: N812
+from edgelearn_export.plan.immediates import float_bits, of_word
+
+POOLS = ("pool", "maxpool", "unpool")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,43 @@ def encode(module: Module, board: str = "") -> bytes:
     return _Encoder(module).encode(board)
 
 
+def _layout(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(rows, cols, width): a map (height, width, channels) has a row per position, a kernel (out, k, k, in) one per output."""
+    match shape:
+        case (rows, cols):
+            return rows, cols, 0
+        case (height, width, channels):
+            return height * width, channels, width
+        case (out, k, width, channels):
+            return out, k * width * channels, width
+        case _:
+            return 1, math.prod(shape), 0
+
+
+def _geometry(module: Module) -> dict[str, int]:
+    """Stride and pad of every kernel in state, packed; they come from the ops that apply it.
+
+    Raises:
+        ConfigError: two ops differ, or a plan cannot say it.
+    """
+    found: dict[str, int] = {}
+    for entry in module.entries:
+        for op in entry.ops:
+            if "stride" not in OPS[op.name].attrs:
+                continue
+            stride, pad, name = int(op.number("stride")), int(op.number("pad")), op.args[0]
+            if not (1 <= stride <= F.GEO_MAX and 0 <= pad <= F.GEO_MAX):
+                raise ConfigError(
+                    f"{name[1:]} has stride {stride} and pad {pad}.", f"A plan can say up to {F.GEO_MAX} of each."
+                )
+            geo = stride | pad << F.GEO_PAD_SHIFT
+            if found.setdefault(name, geo) != geo:
+                raise ConfigError(
+                    f"{name[1:]} is used with two strides or pads.", "Give each convolution a kernel of its own."
+                )
+    return found
+
+
 class _Encoder:
     """Numbers the tensors and slots of one module and writes the sections."""
 
@@ -54,22 +95,23 @@ class _Encoder:
         self.index: dict[tuple[str, str], int] = {}
         self.tensors: list[bytes] = []
         self.types: list[Type] = []
+        self.geometry = _geometry(module)
         for s in module.state:
             self._add(("-", s.name), s.type, "state", self.layout.tensors[s.name])
         places = {(p.entry, p.value): p.offset for p in module.places}
         for entry in module.entries:
-            for name, type in entry.types().items():
+            for name, type in arena_types(module, entry).items():
                 self._add((entry.name, name), type, "arena", places[entry.name, name])
 
     def _add(self, key: tuple[str, str], type: Type, region: str, offset: int) -> None:
-        rows, cols = type.shape if len(type.shape) == 2 else (1, type.size)
+        rows, cols, width = _layout(type.shape)
         exp = type.exp or Exp()
         slots = [self.slots[s] for s in exp.slots] + [0, 0]
         if len(exp.slots) > 2 or max(rows, cols) > 0xFFFF:
             raise ConfigError(f"{key[1]} ({type}) is beyond what a plan can say.", "Make the layer narrower.")
         dtype = F.TENSOR_DTYPES[type.dtype]
         record = F.STRUCTS["tensor"].pack(
-            offset, rows, cols, F.REGIONS[region], dtype, exp.const, slots[0], slots[1], 0, 0
+            offset, rows, cols, F.REGIONS[region], dtype, exp.const, *slots[:2], self.geometry.get(key[1], 0), width
         )
         if record not in self.tensors:  # values of both entries often coincide
             self.tensors.append(record)
@@ -110,7 +152,8 @@ class _Encoder:
         found = [pack(0, 0, 0, 0, 0, 0)]
         owner = {s.type.exp.slots[0]: i for i, s in enumerate(self.module.state) if s.type.exp}
         for s in self.module.slots:
-            found.append(pack(F.SLOT_KINDS[s.kind], s.start, s.bits, owner.get(s.name, 0), s.elems, 0))
+            elems = min(s.elems, MAX_ELEMS)
+            found.append(pack(F.SLOT_KINDS[s.kind], s.start, s.bits, owner.get(s.name, 0), elems, 0))
         return b"".join(found)
 
     def _inits(self) -> bytes:
@@ -127,30 +170,31 @@ class _Encoder:
         return F.STRUCTS["init"].pack(index, F.INIT_KINDS[s.init.kind], shift, s.init.stream, scale)
 
     def _ops(self, entry: Entry) -> bytes:
-        return b"".join(self._op(entry.name, op) for op in entry.ops)
+        return b"".join(self._op(entry.name, op, i) for i, op in enumerate(entry.ops))
 
-    def _op(self, entry: str, op: Op) -> bytes:
+    def _op(self, entry: str, op: Op, index: int) -> bytes:
         name = op.name if self.module.dtype != "f32" else f"{op.name}_f32"
         if not OPS[op.name].kernels or name not in F.KERNEL_CODES:
             where = f"{op.loc.file}:{op.loc.line}: " if op.loc else ""
             raise ConfigError(
                 f"{where}No kernel does {op.name} in {self.module.dtype}.", "Write it with other words of edgelearn.L."
             )
-        keys = [("-", a) if a.startswith("@") else (entry, a) for a in op.args] + (
-            [(entry, op.result)] if op.result else []
-        )
+        keys = [("-", a) if a.startswith("@") else (entry, a) for a in op.args]
+        keys += [(entry, name) for name in (op.result or "", scratch_name(index)) if (entry, name) in self.index]
         args = [self.index[key] for key in keys]
         self._check(name, op, [self.types[a] for a in args])
         flags = (F.OP_RELU if op.attr("relu", 0) else 0) | (F.OP_NEGATIVE if op.attr("sign", 1) == -1 else 0)
         flags |= len(args) << F.OP_ARGS_SHIFT
         k, imm = self._numbers(op)
-        return F.STRUCTS["op"].pack(F.KERNEL_CODES[name], flags, k, int(op.number("id", 0)), *(args + [0] * 4)[:4], imm)
+        number = int(op.number("size" if op.name in POOLS else "id", 0))
+        if number > 0xFF:
+            raise ConfigError("The net has more updates than a plan can number.", "Use fewer layers.")
+        return F.STRUCTS["op"].pack(F.KERNEL_CODES[name], flags, k, number, *(args + [0] * 4)[:4], imm)
 
     def _check(self, name: str, op: Op, types: list[Type]) -> None:
         """A kernel reads only what its row says; the device would refuse it too."""
-        letters = {"i8": "b", "i16": "h", "i32": "w", "f32": "f"}
         for type, arg in zip(types, F.KERNEL_ARGS[name], strict=True):
-            if letters[type.dtype] not in arg.split(":")[0]:
+            if F.LETTERS[type.dtype] not in arg.split(":")[0]:
                 where = f"{op.loc.file}:{op.loc.line}: " if op.loc else ""
                 raise ConfigError(
                     f"{where}No kernel does {op.name} on {type}.", "Write it with other words of edgelearn.L."
@@ -158,15 +202,20 @@ class _Encoder:
 
     def _numbers(self, op: Op) -> tuple[int, int]:
         """(k, imm): the rate's exponent, the factor or the threshold, as the kernel wants it."""
-        float_bits = lambda v: int(np.float32(v).view(np.int32))  # noqa: E731
-        if self.module.dtype == "f32":
+        floats = self.module.dtype == "f32"
+        found = of_word(op, floats)
+        if found is not None:
+            return found
+        if floats:
             if OPS[op.name].update:
                 return 0, float_bits(rate(op, 0))
+            if op.name in POOLS:
+                return 0, float_bits(1 / op.number("size") ** 2)
             key = {"scale": "k", "gate": "threshold"}.get(op.name)
             return 0, float_bits(op.number(key)) if key else 0
         if OPS[op.name].update:
             return int(op.number("rate_log2")), 0
-        if op.name == "scale":
-            mantissa, exponent = scale_parts(op.number("k"))
+        if op.name == "scale" or op.name in POOLS:
+            mantissa, exponent = scale_parts(op.number("k") if op.name == "scale" else 1 / op.number("size") ** 2)
             return exponent, mantissa
         return 0, round(op.number("threshold") * 32768) if op.name == "gate" else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from edgelearn.ir.core import Module
@@ -22,7 +22,7 @@ class CBackend:
     suffix: str = ".c"
 
     def export(self, module: Module, board: str) -> bytes:
-        """C text that defines ``el_app_plan``, ``el_app_plan_bytes`` and ``el_kernel_table``."""
+        """C text that defines ``el_app_plan``, ``el_app_plan_bytes``, ``el_kernel_table`` and ``el_signatures``."""
         return c_source(encode(module, board), module).encode()
 
     def files(self, module: Module, board: str, name: str, state: bytes | None = None) -> dict[str, bytes]:
@@ -34,12 +34,15 @@ class CBackend:
 
 def c_source(plan: bytes, module: Module, state: bytes | None = None) -> str:
     """The C text for plan bytes, and for the state to start from where there is one."""
-    names = {code: name for name, code, _ in F.KERNELS}
-    rows = (f"[{code}] = el_k_{names[code]}" for code in sorted(kernels(plan)))
+    used = kernels(plan)
+    table = (f"[{F.KERNEL_CODES[name]}] = {F.c_function(name, common)}" for name, common in used.items())
+    checks = "el_check_map_shapes" if any(map(F.has_maps, used)) else "0"
     lines = [
         *_title(plan, module), '#include "el_kernel.h"', "",
         *_array("el_app_plan", plan), *(_array(STATE, state) if state is not None else ()),
-        *_braced("EL_ROM el_kernel el_kernel_table[EL_KERNEL_CODES]", rows),
+        *_braced("EL_ROM el_kernel el_kernel_table[]", table),
+        *_braced("EL_ROM el_signature el_signatures[]", (F.signature(name, common) for name, common in used.items())),
+        f"const uint16_t el_signature_count = {len(used)};", f"const el_shape_check el_map_shapes = {checks};", "",
     ]  # fmt: skip
     return "\n".join(lines)
 
@@ -76,11 +79,40 @@ def identifier(name: str) -> str:
     return "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
 
 
-def kernels(plan: bytes) -> set[int]:
-    """Codes of the kernels that a plan calls."""
+def kernels(plan: bytes) -> dict[str, bool]:
+    """Names of the kernels that a plan calls, by code, and whether all of its calls have only the common operands."""
     header = dict(zip((name for name, _ in F.HEADER), F.STRUCTS["header"].unpack_from(plan), strict=True))
-    size, end = F.STRUCTS["op"].size, len(plan) - 4 - header["tlv_bytes"]
-    return {plan[end - size * (i + 1)] for i in range(header["n_infer"] + header["n_learn"])}
+    at = F.STRUCTS["header"].size + 4 * header["n_drops"] + F.STRUCTS["slot"].size * header["n_slots"]
+    tensors = list(_records("tensor", plan, at, header["n_tensors"]))
+    at += F.STRUCTS["tensor"].size * len(tensors) + F.STRUCTS["init"].size * header["n_inits"]
+    names = {code: name for name, code, _ in F.KERNELS}
+    found: dict[str, bool] = {}
+    for op in _records("op", plan, at, header["n_infer"] + header["n_learn"]):
+        name = names[op["kernel"]]
+        operands = [tensors[op[f"a{i}"]] for i in range(op["flags"] >> F.OP_ARGS_SHIFT)]
+        found[name] = found.get(name, True) and _is_common(name, operands)
+    return dict(sorted(found.items(), key=lambda item: F.KERNEL_CODES[item[0]]))
+
+
+def _records(record: str, plan: bytes, at: int, count: int) -> Iterator[dict[str, int]]:
+    fields, packed = [name for name, _ in F.RECORDS[record]], F.STRUCTS[record]
+    for i in range(count):
+        yield dict(zip(fields, packed.unpack_from(plan, at + i * packed.size), strict=True))
+
+
+def _is_common(name: str, operands: list[dict[str, int]]) -> bool:
+    """Do operands fit ``COMMON_ARGS``, given that they fit ``KERNEL_ARGS``?"""
+    if name not in F.COMMON_ARGS:
+        return False
+    dtypes = {code: F.LETTERS[dtype] for dtype, code in F.TENSOR_DTYPES.items()}
+    columns = set()
+    for operand, arg in zip(operands, F.COMMON_ARGS[name], strict=True):
+        letters, shape, _ = arg.split(":")
+        if dtypes[operand["dtype"]] not in letters:
+            return False
+        if shape == "c":
+            columns.add(operand["rows"] * operand["cols"])
+    return len(columns) <= 1
 
 
 def _title(plan: bytes, module: Module) -> list[str]:

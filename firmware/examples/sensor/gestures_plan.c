@@ -1,10 +1,10 @@
 /* gestures: made by edgelearn from rule mono-forward, int8; state 886 bytes, arena 124 bytes;
- * plan 0xf9efcd3e. */
+ * plan 0x5ba37863. */
 #include "el_kernel.h"
 
 const uint32_t el_app_plan_bytes = 476;
 _Alignas(4) EL_ROM uint8_t el_app_plan[] = {
-    69, 76, 80, 49, 0, 1, 52, 0, 220, 1, 0, 0, 0, 0, 0, 0, 1, 0, 6, 12,
+    69, 76, 80, 49, 1, 1, 52, 0, 220, 1, 0, 0, 0, 0, 0, 0, 1, 0, 6, 12,
     3, 1, 3, 0, 3, 0, 10, 0, 118, 3, 0, 0, 124, 0, 0, 0, 80, 3, 0, 0,
     3, 4, 7, 4, 0, 1, 232, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     1, 248, 7, 0, 0, 0, 0, 0, 1, 243, 15, 1, 0, 0, 0, 0, 1, 249, 7, 2,
@@ -27,10 +27,10 @@ _Alignas(4) EL_ROM uint8_t el_app_plan[] = {
     16, 48, 0, 0, 8, 4, 8, 0, 0, 0, 0, 0, 17, 32, 0, 0, 8, 8, 0, 0,
     102, 6, 0, 0, 4, 64, 0, 0, 2, 8, 5, 9, 0, 0, 0, 0, 20, 48, 252, 0,
     2, 8, 5, 0, 0, 0, 0, 0, 20, 48, 252, 1, 0, 9, 3, 0, 0, 0, 0, 0,
-    21, 32, 252, 2, 1, 9, 0, 0, 0, 0, 0, 0, 62, 205, 239, 249,
+    21, 32, 252, 2, 1, 9, 0, 0, 0, 0, 0, 0, 99, 120, 163, 91,
 };
 
-EL_ROM el_kernel el_kernel_table[EL_KERNEL_CODES] = {
+EL_ROM el_kernel el_kernel_table[] = {
     [1] = el_k_affine,
     [2] = el_k_matvec,
     [4] = el_k_matvec_t_mask,
@@ -41,3 +41,18 @@ EL_ROM el_kernel el_kernel_table[EL_KERNEL_CODES] = {
     [20] = el_k_outer_update,
     [21] = el_k_vec_update,
 };
+
+EL_ROM el_signature el_signatures[] = {
+    {1, 4, {1 | EL_MATRIX | EL_STATE_IN, 1 | EL_COLS | EL_ARENA_IN, 2 | EL_ROWS | EL_STATE_IN, 7 | EL_ROWS | EL_ARENA_OUT}},
+    {2, 3, {1 | EL_MATRIX | EL_STATE_IN, 1 | EL_COLS | EL_ARENA_IN, 7 | EL_ROWS | EL_ARENA_OUT}},
+    {4, 4, {1 | EL_MATRIX | EL_STATE_IN, 2 | EL_ROWS | EL_ARENA_IN, 1 | EL_COLS | EL_ARENA_IN, 7 | EL_COLS | EL_ARENA_OUT}},
+    {14, 2, {7 | EL_COLS | EL_ARENA_IN, 2 | EL_COLS | EL_ARENA_OUT}},
+    {16, 3, {2 | EL_COLS | EL_ARENA_IN, 4 | EL_ONE | EL_ARENA_IN, 2 | EL_COLS | EL_ARENA_OUT}},
+    {17, 2, {7 | EL_COLS | EL_ARENA_IN, 7 | EL_COLS | EL_ARENA_OUT}},
+    {19, 2, {7 | EL_COLS | EL_ARENA_IN, 4 | EL_ONE | EL_ARENA_OUT}},
+    {20, 3, {1 | EL_MATRIX | EL_STATE_OUT, 2 | EL_ROWS | EL_ARENA_IN, 1 | EL_COLS | EL_ARENA_IN}},
+    {21, 2, {3 | EL_COLS | EL_STATE_OUT, 3 | EL_COLS | EL_ANY_IN}},
+};
+
+const uint16_t el_signature_count = 9;
+const el_shape_check el_map_shapes = 0;

@@ -1,5 +1,5 @@
 /* gestures: made by edgelearn from rule mono-forward, int8; state 886 bytes, arena 124 bytes;
- * plan 0xf9efcd3e. */
+ * plan 0x5ba37863. */
 #ifndef EL_PLAN_GESTURES_H
 #define EL_PLAN_GESTURES_H
 #include "edgelearn.h"

@@ -1,0 +1,238 @@
+"""The cases of the accuracy bench: what is trained how, and what figure stands beside it. To tune a row, change its rate here.
+
+Every rate says how it was found (``rate_by``): "validation" is a sweep on a fifth of the training set, ``edgelearn bench accuracy
+--choose``; "untuned" is a starting point that nobody has searched around, and tables say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from edgelearn import recipe as recipes
+from edgelearn.bench.methods import Case, Item, Method, Published
+from edgelearn.errors import UsageError
+from edgelearn.layers import to_item
+from edgelearn.tomlfile import nearest
+
+LAST, SUMMED, TWIN = "edgelearn int8 last", "edgelearn int8 summed", "backprop twin"
+JPEG = "CIFAR-10 (JPEG) where the data are cifar10-jpeg.tar.xz: compare with each other rather than with published figures."
+
+_SPYRA = "repository Przemyslaw11/BeyondBackpropagation (2026)"
+_NITRO = Published(0.9736, "NITRO-D, arXiv:2407.11698: integer-only, weights of 32 bits")
+
+
+def find(case: str | Case) -> Case:
+    """A case by name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if isinstance(case, Case):
+        return case
+    if case not in CASES:
+        raise UsageError(f"There is no case '{case}'.", nearest(case, tuple(CASES)))
+    return CASES[case]
+
+
+# --- the shipped recipes ----------------------------------------------------------------------------------------------
+
+
+def _shipped(
+    name: str,
+    recipe: str,
+    twin: float,
+    passes: int | None = None,
+    lr: float | None = None,
+    bar: Published | None = None,
+) -> Case:
+    """A shipped recipe, read by its last head and by the sum of all, and backpropagation in floats at rate ``twin``.
+
+    The rates are by validation splits: those of recipes say so there; ``lr`` stands in for a recipe's where passes are others. Those of
+    the twins on the digits are the best of 2^-3 to 2^-6 over five seeds, those on MNIST the best of 2^-3 to 2^-8 with one.
+    """
+    r = recipes.load(recipe)
+    params = {key: value for key, value in r.rule.params.items() if key != "heads"}
+    if lr is not None:
+        params["lr"] = lr
+
+    def row(row_name: str, heads: str) -> Method:
+        return Method(
+            row_name, r.rule.name, params, r.model.input, layers, epochs, {"heads": heads}, dtype="int8", drops=drops,
+            against=TWIN, published=bar, rate_by="validation",
+        )  # fmt: skip
+
+    layers, epochs, drops = [to_item(layer) for layer in r.model.layers], passes or r.train.epochs, r.train.drops
+    backprop = Method(
+        TWIN, "backprop", {"lr": twin}, r.model.input, layers, epochs, drops=drops, rate_by="validation"
+    )  # fmt: skip
+    return Case(name, r.data.name, (row(LAST, "last"), row(SUMMED, "sum"), backprop), recipe=recipe)
+
+
+# --- MNIST ------------------------------------------------------------------------------------------------------------
+
+_MLP2, _MLP3 = [1000, 1000], [1000, 1000, 1000]
+
+
+def _mlp(name: str, rule: str, layers: Sequence[Item], lr: float, **how: Any) -> Method:
+    """A row on flat MNIST images, in mini-batches."""
+    how = {"passes": 20, "batch": 128, "optimizer": "adam", "against": f"backprop {len(layers)}x1000", **how}
+    return Method(name, rule, {"lr": lr, **how.pop("params", {})}, (28, 28), layers, engine="torch", **how)
+
+
+_MNIST_MLP = Case(
+    "mnist-mlp-f32",
+    "mnist",
+    (
+        _mlp("mono-forward 2x1000", "mono-forward", _MLP2, 1e-3, readout={"heads": "last"}, params={"gate": 0.0},
+             published=Published(0.9840, f"{_SPYRA}: Mono-Forward, layer by layer, to its own convergence")),
+        _mlp("forward-forward 3x1000", "forward-forward", _MLP3, 0.03, passes=60, optimizer="momentum",
+             published=Published(0.9835, f"{_SPYRA}: Forward-Forward, SGD")),
+        _mlp("tpsgd 2x1000", "tpsgd", _MLP2, 1e-4),  # no published table
+        _mlp("drtp 2x1000", "drtp", _MLP2, 1e-4),
+        _mlp("last-layer 2x1000", "last-layer", _MLP2, 1e-3),
+        _mlp("backprop 2x1000", "backprop", _MLP2, 1e-3, against="",
+             published=Published(0.9820, f"{_SPYRA}: backpropagation, as many passes as Mono-Forward")),
+        _mlp("backprop 3x1000", "backprop", _MLP3, 1e-3, passes=60, against="",
+             published=Published(0.9836, f"{_SPYRA}: backpropagation beside Forward-Forward")),
+    ),
+)  # fmt: skip
+
+_MNIST_MAPS: tuple[Item, ...] = (
+    {"conv": 12, "kernel": 5, "head": 7}, {"pool": 2}, {"conv": 24, "kernel": 5}, {"pool": 2}, {"conv": 48, "kernel": 3},
+)  # fmt: skip
+
+
+def _mnist_cnn(name: str, rule: str, dtype: Literal["int8", "f32"], lr: float, **how: Any) -> Method:
+    return Method(name, rule, {"lr": lr}, (28, 28), _MNIST_MAPS, 10, dtype=dtype, **how)
+
+
+_MNIST_CNN = Case(
+    "mnist-cnn-int8",
+    "mnist",
+    (
+        _mnist_cnn("mono-forward int8 last", "mono-forward", "int8", 2**-7, readout={"heads": "last"}, against="backprop f32"),
+        _mnist_cnn("mono-forward int8 summed", "mono-forward", "int8", 2**-7, readout={"heads": "sum"}, against="backprop f32"),
+        _mnist_cnn("mono-forward f32", "mono-forward", "f32", 2**-7, readout={"heads": "last"}, against="backprop f32"),
+        _mnist_cnn("backprop f32", "backprop", "f32", 2**-7),
+    ),
+)  # fmt: skip
+
+
+# --- CIFAR-10 ---------------------------------------------------------------------------------------------------------
+
+
+def _cifar(name: str, rule: str, layers: Sequence[Item], lr: float, **how: Any) -> Method:
+    """A row on colour images, standardised, in mini-batches."""
+    how = {"passes": 30, "batch": 128, "engine": "torch", "optimizer": "adam", "augment": "flip-crop", **how}
+    return Method(name, rule, {"lr": lr, **how.pop("params", {})}, (32, 32, 3), layers, standardise=True, **how)
+
+
+def _pooled(*channels: int, mode: str = "avg") -> list[Item]:
+    """A 3x3 convolution and a pool for each number of channels."""
+    return [layer for c in channels for layer in ({"conv": c, "kernel": 3}, {"pool": 2, "mode": mode})]
+
+
+_VGG = _pooled(64, 128, 256, 512)  # Mono-Forward's own CNN
+# Ten blocks, each a convolution of the image and a layer that reads it with the noisy label.
+_NOPROP: list[Item] = [{"conv": 64, "kernel": 5, "stride": 2, "head": 4}] * 10
+_NOPROP_PAPER = "arXiv:2503.24322, one-hot labels, larger blocks, 150 passes without augmentation"
+
+_CIFAR_CNN = Case(
+    "cifar10-cnn-f32",
+    "cifar10",
+    (
+        _cifar("mono-forward", "mono-forward", _VGG, 3e-4, against="backprop", params={"gate": 0.0}, readout={"heads": "last"},
+               published=Published(0.8239, "arXiv:2501.09238v1, as others quote it")),
+        _cifar("mono-forward summed", "mono-forward", _VGG, 3e-4, against="backprop", params={"gate": 0.0},
+               readout={"heads": "sum"}),
+        _cifar("backprop", "backprop", _VGG, 3e-4, published=Published(0.7780, "arXiv:2501.09238v1, as others quote it")),
+        _cifar("cascaded-forward", "cascaded-forward", _pooled(32, 128, 512, mode="max"), 3e-4,
+               published=Published(0.6675, f"{_SPYRA}: CaFo-Rand, three blocks")),
+        _cifar("noprop", "noprop", _NOPROP, 1e-3, params={"hidden": 256}, against="noprop end to end",
+               published=Published(0.7925, _NOPROP_PAPER)),
+        _cifar("noprop end to end", "noprop", _NOPROP, 1e-3, params={"hidden": 256}, engine="end-to-end",
+               published=Published(0.7992, f"backpropagation of the same net in {_NOPROP_PAPER}")),
+    ),
+    note=JPEG,
+)  # fmt: skip
+
+
+# --- digits -----------------------------------------------------------------------------------------------------------
+
+
+def _rnn(name: str, lr: float, **how: Any) -> Method:
+    """A row that reads a digit line by line."""
+    return Method(name, "tpsgd", {"lr": lr}, (8, 8), [{"recurrent": 64}], 15, **how)
+
+
+_ROWS_RNN = Case(
+    "digits-rows-rnn-int8",
+    "digits",
+    (
+        _rnn("tpsgd int8", 2**-6, dtype="int8", against="backprop through time f32"),
+        _rnn("tpsgd f32", 2**-6, against="backprop through time f32"),
+        _rnn("backprop through time f32", 2**-5, engine="bptt"),
+    ),
+)
+
+# Every rule with the rate that it has by itself, on two hidden layers; NoProp with four blocks, its continuous forms with one.
+_RULES: dict[str, tuple[Sequence[int], float]] = {
+    "mono-forward": ((32, 32), 2**-4),
+    "forward-forward": ((32, 32), 2**-6),
+    "cascaded-forward": ((32, 32), 2**-8),
+    "noprop": ((32, 32, 32, 32), 2**-6),
+    "tpsgd": ((32, 32), 2**-6),
+    "drtp": ((32, 32), 2**-8),
+    "last-layer": ((32, 32), 2**-6),
+    "backprop": ((32, 32), 2**-5),
+}
+_HOST_RULES = {"cascaded-forward-dfa": ((32, 32), 2**-8), "noprop-ct": ((32,), 2**-6), "noprop-fm": ((32,), 2**-6)}
+
+
+def _digits_rules() -> list[Method]:
+    """int8 beside f32 of the same rule; in floats alone what boards do not run."""
+    rows: list[Method] = []
+    for rule, (layers, lr) in _RULES.items():
+        for dtype in ("int8", "f32"):
+            against = "" if (rule, dtype) == ("backprop", "f32") else "backprop f32"
+            rows.append(Method(f"{rule} {dtype}", rule, {"lr": lr}, (8, 8), layers, 15, dtype=dtype, against=against))
+    for rule, (layers, lr) in _HOST_RULES.items():
+        rows.append(
+            Method(f"{rule} f32", rule, {"lr": lr}, (8, 8), layers, 15, engine="torch", against="backprop f32")
+        )  # fmt: skip
+    return rows
+
+
+# --- how many passes --------------------------------------------------------------------------------------------------
+
+
+def _passes(
+    name: str, data: str, shape: tuple[int, ...], layers: Sequence[Item], rates: dict[int, float], **how: Any
+) -> Case:
+    """Mono-Forward and backpropagation after 1, 2, 3 and 10 passes, sample by sample and in batches; ``rates`` by batch."""
+    rows: list[Method] = []
+    for batch, lr in rates.items():
+        for passes in (1, 2, 3, 10):
+            label = f"x{passes} batch {batch}"
+            how |= {"passes": passes, "batch": batch, "engine": "core" if batch == 1 else "torch"}
+            mine, theirs = f"mono-forward {label}", f"backprop {label}"
+            rows.append(Method(mine, "mono-forward", {"lr": lr}, shape, layers, against=theirs, **how))
+            rows.append(Method(theirs, "backprop", {"lr": lr}, shape, layers, **how))
+    return Case(name, data, rows, note=JPEG if data == "cifar10" else "")
+
+
+_ALL = (
+    _shipped("mnist-100-50-int8", "mnist", twin=2**-7, bar=_NITRO),
+    _shipped("mnist-100-50-int8-1pass", "mnist", twin=2**-6, passes=1, lr=2**-5),
+    _shipped("digits-32-32-int8", "digits", twin=2**-4),
+    _shipped("digits-16-int8", "digits-tiny", twin=2**-4),
+    _MNIST_MLP,
+    _MNIST_CNN,
+    _CIFAR_CNN,
+    _ROWS_RNN,
+    Case("digits-rules-int8", "digits", _digits_rules()),
+    _passes("passes-mnist", "mnist", (28, 28), [100, 50], {1: 2**-6, 128: 2**-3}),
+    _passes("passes-cifar10", "cifar10", (32, 32, 3), _pooled(32, 64, 128), {1: 2**-8, 128: 2**-4}, standardise=True),
+)
+CASES = {case.name: case for case in _ALL}

@@ -1,0 +1,86 @@
+"""What comes out of a run: accuracy, and the object that ``train --json`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgelearn import images, state
+from edgelearn.health import Finding
+from edgelearn.job import Job
+from edgelearn.link.client import Client
+from edgelearn.start import first_state
+from edgelearn.state import Snapshot
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy on ``n`` samples; ``confusion[true][guessed]`` counts them."""
+
+    accuracy: float
+    n: int
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run was like; ``data`` is the object that ``train --json`` prints."""
+
+    run: str
+    accuracy: float
+    data: dict[str, Any]
+
+
+def evaluate(guesses: NDArray[Any], truth: NDArray[Any], classes: int) -> Evaluation:
+    """Counts what was guessed of each class."""
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (truth, np.minimum(guesses, classes - 1)), 1)
+    return Evaluation(float((guesses == truth).mean()), len(truth), confusion.tolist())
+
+
+def of_job(job: Job) -> dict[str, Any]:
+    """The part of the result that is known before anything is learnt."""
+    train = job.recipe.train
+    return {
+        "rule": job.rule_name, "rule_source": job.rule_source, "dtype": job.compiled.dtype, "steps": job.steps,
+        "seed": train.seed, "net": str(job.compiled.net), "schedule": train.schedule, "freeze": list(train.freeze),
+        "from": None if job.start is None else job.start.origin, "notes": list(job.notes),
+    }  # fmt: skip
+
+
+def of_board(job: Job, client: Client, emulated: bool) -> dict[str, Any]:
+    """Memory, time and bytes, as the board and the link counted them."""
+    stats = client.stats()
+    ram = {
+        "state": stats.state, "arena": stats.arena, "stack": stats.stack, "stack_size": stats.stack_size,
+        "stack_bound": images.build(job.board).stack_bound if emulated else None, "link": stats.link,
+        "plan": stats.plan, "planned": job.state_bytes + job.arena_bytes, "measured": stats.state + stats.arena,
+    }  # fmt: skip
+    link = {
+        "bytes_tx": client.bytes_tx, "bytes_rx": client.bytes_rx, "retries": client.retries,
+        "overruns": stats.overruns, "bad_frames": stats.bad_frames,
+    }  # fmt: skip
+    return {
+        "board": job.board.id, "emulated": emulated, "ram": ram, "link": link,
+        "board_us_per_sample": stats.busy_us / max(stats.samples, 1),
+    }  # fmt: skip
+
+
+def of_state(job: Job, final: Snapshot) -> dict[str, Any]:
+    """Hash of the final state, and the exponents that the run began and ended with."""
+    begin = {slot.name: slot.start for slot in job.module.slots}
+    if job.starts:
+        begin = state.decode(job.module, first_state(job.module, job.recipe.train.seed, job.starts)).exps
+    return {
+        "state_sha256": final.sha256(job.module),
+        "exponents": {slot.name: [begin[slot.name], final.exps[slot.name]] for slot in job.module.slots},
+    }
+
+
+def told(findings: Iterable[Finding], step: int) -> list[dict[str, Any]]:
+    """Findings about one step, as the result lists them."""
+    return [vars(finding) | {"steps": [step, step]} for finding in findings]
