@@ -12,7 +12,8 @@ from edgelearn.paths import resource
 from edgelearn.target import DTYPES, Target
 
 DEFAULT = "sim"
-PORTS = ("sim", "qemu", "serial", "tcp")
+TORCH = "torch"  # the family of the host: this computer, without firmware and link
+PORTS = ("sim", "qemu", "serial", "tcp", "cpu", "cuda")
 VERIFIED = ("hardware", "emulator", "built", "not built")
 
 
@@ -23,7 +24,7 @@ class Board:
     id: str
     name: str
     core: str
-    family: str  # which firmware/ports/<family> runs on it
+    family: str  # which firmware/ports/<family> runs on it, or TORCH
     ram: int
     flash: int
     dtypes: tuple[str, ...]
@@ -38,6 +39,11 @@ class Board:
     cflags: tuple[str, ...] = ()
     prefix: str = ""  # of the cross compiler, "arm-none-eabi-"
     qemu_machine: str = ""  # "" where QEMU has no such machine
+
+    @property
+    def is_host(self) -> bool:
+        """Is it this computer itself, which learns in batches and needs no plan?"""
+        return self.family == TORCH
 
     @property
     def target(self) -> Target:
@@ -79,17 +85,18 @@ def read(path: Path) -> Board:
         ConfigError: unknown or missing key, wrong type or impossible figure; names file and line.
     """
     table = tomlfile.read(path).table("", _KEYS)
+    family = table.text("family")
     board = Board(
         id=path.stem,
         name=table.text("name"),
         core=table.text("core"),
-        family=table.text("family"),
+        family=family,
         ram=table.integer("ram", low=1),
         flash=table.integer("flash", low=1),
         dtypes=table.texts("dtypes", one_of=DTYPES),
         ports=table.texts("ports", one_of=PORTS),
         verified=table.text("verified", one_of=VERIFIED),
-        stack=table.integer("stack", low=1),
+        stack=table.integer("stack", low=0 if family == TORCH else 1),
         link=table.integer("link"),
         plan_max=table.integer("plan_max"),
         source=table.texts("source"),

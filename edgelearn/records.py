@@ -35,11 +35,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state region of a board after ``step`` samples; ``boot_id`` of the board that it was read from."""
+    """The state region of a board after ``step`` samples; ``boot_id`` of the board that it was read from.
+
+    ``moments`` is what else the host needs to go on: the memory of its optimizer, see ``edgelearn.hostdevice``.
+    """
 
     step: int
     boot_id: int
     state: bytes
+    moments: bytes | None = None
 
 
 def text_hash(text: str) -> str:

@@ -41,6 +41,7 @@ _UPDATES = (  # from each format to the next: old stores open
     _SCHEMA,
     "ALTER TABLE runs ADD COLUMN port TEXT",
     "ALTER TABLE runs ADD COLUMN layout TEXT; ALTER TABLE runs ADD COLUMN start BLOB",
+    "ALTER TABLE checkpoints ADD COLUMN moments BLOB",
 )
 FORMAT = len(_UPDATES)
 
@@ -128,11 +129,11 @@ class RunStore:
             with self._transaction():
                 pass  # the transaction itself writes what waits
 
-    def checkpoint(self, run: str, step: int, state: bytes, boot_id: int) -> None:
+    def checkpoint(self, run: str, step: int, state: bytes, boot_id: int, moments: bytes | None = None) -> None:
         """Records the state, and all metrics before it, in one transaction; keeps the newest ``KEEP`` of the run."""
-        with self._transaction(len(state)):
-            row = (run, step, boot_id, zlib.crc32(state), state)
-            self._db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?,?,?)", row)
+        with self._transaction(len(state) + len(moments or b"")):
+            row = (run, step, boot_id, _crc(state, moments), state, moments)
+            self._db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?,?,?,?)", row)
             self._db.execute(
                 "DELETE FROM checkpoints WHERE run = ?1 AND step NOT IN"
                 " (SELECT step FROM checkpoints WHERE run = ?1 ORDER BY step DESC LIMIT ?2)",
@@ -141,12 +142,12 @@ class RunStore:
 
     def newest_checkpoint(self, run: str) -> Checkpoint | None:
         """The newest one whose bytes are intact; None if there is none."""
-        query = "SELECT step, boot_id, crc, state FROM checkpoints WHERE run = ? ORDER BY step DESC"
-        for step, boot_id, crc, state in self._rows(query, run):
-            if not (isinstance(step, int) and isinstance(boot_id, int) and isinstance(state, bytes)):
+        query = "SELECT step, boot_id, crc, state, moments FROM checkpoints WHERE run = ? ORDER BY step DESC"
+        for step, boot_id, crc, state, moments in self._rows(query, run):
+            if not (isinstance(step, int) and isinstance(boot_id, int)):
                 continue
-            if zlib.crc32(state) == crc:
-                return Checkpoint(step, boot_id, state)
+            if isinstance(state, bytes) and isinstance(moments, bytes | None) and _crc(state, moments) == crc:
+                return Checkpoint(step, boot_id, state, moments)
         return None
 
     def finish(self, run: str, status: str, result: Mapping[str, object]) -> None:
@@ -263,3 +264,7 @@ class RunStore:
     def _damage(self, error: Exception) -> ConfigError:
         hint = "Move the file away, or set EDGELEARN_RUNS to another."
         return ConfigError(f"{self.path} is no run store, or damaged: {error}.", hint)
+
+
+def _crc(state: bytes, moments: bytes | None) -> int:
+    return zlib.crc32(moments or b"", zlib.crc32(state))

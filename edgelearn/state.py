@@ -58,18 +58,23 @@ def decode(module: Module, raw: bytes) -> Snapshot:
 
 def encode(net: Interpreter) -> bytes:
     """An interpreter's state in the layout that boards use."""
-    module = net.module
+    stats = {name: (seen, most) for name, (seen, most) in net.stats.items()}
+    return pack(net.module, Snapshot(net.state, net.exps, stats, net.step, net.seed))
+
+
+def pack(module: Module, snapshot: Snapshot) -> bytes:
+    """The raw state region of ``module``: what ``decode`` reads."""
     layout = state_layout(module)
     raw = bytearray(layout.nbytes)
     for s in module.state:
-        q = net.state[s.name]
+        q = snapshot.tensors[s.name]
         raw[layout.tensors[s.name] : layout.tensors[s.name] + s.type.nbytes] = q.astype(
             q.dtype.newbyteorder("<")
         ).tobytes()
-    struct.pack_into("<II", raw, layout.meta, net.step, net.seed)
+    struct.pack_into("<II", raw, layout.meta, snapshot.step, snapshot.seed)
     for i, s in enumerate(module.slots, 1):
-        struct.pack_into("<HH", raw, layout.stats + META_STAT_BYTES * i, *net.stats[s.name])
-        struct.pack_into("<b", raw, layout.exps + i, net.exps[s.name])
+        struct.pack_into("<HH", raw, layout.stats + META_STAT_BYTES * i, *snapshot.stats[s.name])
+        struct.pack_into("<b", raw, layout.exps + i, snapshot.exps[s.name])
     return bytes(raw)
 
 

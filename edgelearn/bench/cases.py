@@ -135,7 +135,7 @@ def _pooled(*channels: int, mode: str = "avg") -> list[Item]:
 
 _VGG = _pooled(64, 128, 256, 512)  # Mono-Forward's own CNN
 # Ten blocks, each a convolution of the image and a layer that reads it with the noisy label.
-_NOPROP: list[Item] = [{"conv": 64, "kernel": 5, "stride": 2, "head": 4}] * 10
+_NOPROP: list[Item] = [{"conv": 64, "kernel": 5, "stride": 4}] * 10
 _NOPROP_PAPER = "arXiv:2503.24322, one-hot labels, larger blocks, 150 passes without augmentation"
 
 _CIFAR_CNN = Case(

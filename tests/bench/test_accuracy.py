@@ -296,3 +296,14 @@ def test_stored_results_stay_readable(tmp_path: Path) -> None:
         (tmp_path / "now.json").write_text(wrong)
         with pytest.raises(ConfigError, match="cannot be read"):
             table.read(tmp_path / "now.json")
+
+
+def test_without_torch_its_rows_say_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; from edgelearn.bench import accuracy; from tests.bench import tiny;"
+        "from edgelearn.errors import MissingToolError\n"
+        "try: accuracy.run(tiny.TORCH, 1)\n"
+        "except MissingToolError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "pip install 'edgelearn[torch]'" in done.stdout

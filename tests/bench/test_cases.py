@@ -11,6 +11,7 @@ from edgelearn.bench import cases
 from edgelearn.bench.cases import CASES, LAST, SUMMED, TWIN
 from edgelearn.bench.methods import Case, Method
 from edgelearn.bench.results import Key
+from edgelearn.compiler import chosen_bits
 from edgelearn.data.datasets import NAMES
 from edgelearn.errors import ConfigError, UsageError
 from edgelearn.tracing import trace_module
@@ -25,6 +26,7 @@ def test_a_row_can_be_trained(case: Case, row: Method) -> None:
     rule, net = row.found_rule(), row.net(case.classes)
     module = trace_module(rule, net, "row")
     assert [entry.name for entry in module.entries] == ["learn", "infer"]
+    assert chosen_bits(rule, net).keys() <= {state.name[1:] for state in module.state}
     assert case.data in NAMES
     assert row.passes > 0
     host_only = getattr(rule.instance, "host_only", "")

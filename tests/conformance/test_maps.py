@@ -259,7 +259,7 @@ def test_a_map_of_more_elements_than_a_window_counts_has_a_moving_exponent() -> 
 
 LAYERS = (
     Layer("conv", 4, kernel=3, pad=1, bits=12),
-    Layer("pool", kernel=2, mode="max"),
+    Layer("pool", kernel=2),
     Layer("depthwise", kernel=3, pad=1),
     Layer("conv", 6, kernel=3, stride=2, pad=1, head=1, bits=7),
     8,
