@@ -18,6 +18,7 @@ from edgelearn.passes.freeze import frozen
 from edgelearn.passes.pipeline import Stages, lower
 from edgelearn.passes.quantize import Calibration, check_rates, check_watched, quantize_input
 from edgelearn.rules import Rule
+from edgelearn.tracing import independent
 from edgelearn.tracing import trace_module as trace_module
 
 DTYPES = ("int8", "f32")
@@ -87,7 +88,7 @@ def chosen_bits(rule: Rule, net: Net) -> dict[str, int]:
     """Bits of weights by name: what the rule says of its symbols (``bits = {"W": 12}``), and over that what a layer says of its W."""
     of_rule: dict[str, int] = getattr(rule.instance, "bits", {})
     found: dict[str, int] = {}
-    for spec in blocks_of(net):
+    for spec in blocks_of(net, independent(rule)):
         if spec.index >= spec.first:
             found |= {f"{spec.prefix}.{symbol}": bits for symbol, bits in of_rule.items()}
         if spec.layer.bits:

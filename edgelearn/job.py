@@ -24,6 +24,7 @@ from edgelearn.imports import Extractor, features, same_shape
 from edgelearn.imports.scale import settled
 from edgelearn.ir import rng
 from edgelearn.ir.core import Module
+from edgelearn.ir.text import print_module
 from edgelearn.layout import Layout
 from edgelearn.nets import blocks_of
 from edgelearn.passes import budget
@@ -89,12 +90,27 @@ class Job:
 
     @property
     def plan(self) -> bytes:
-        return self.stages[-1].plan
+        """The bytes that a board runs.
+
+        Raises:
+            ConfigError: the host learns a net that no plan can hold.
+        """
+        return self.stages[-1].plan or backend("plan").export(self.module, self.board.id)
+
+    @property
+    def plan_bytes(self) -> int:
+        """Size of the plan; 0 if there is none."""
+        return len(self.stages[-1].plan)
 
     @property
     def plans(self) -> bytes:
-        """The plans of all stages, one after the other: what a run keeps to know its job again."""
-        return b"".join(stage.plan for stage in self.stages)
+        """The plans of all stages, one after the other: what a run keeps to know its job again. Where there is no plan, the module's text."""
+        return b"".join(stage.plan or print_module(stage.module).encode() for stage in self.stages)
+
+    @property
+    def closed_form(self) -> float | None:
+        """The ridge term by which the rule wants its heads solved for, in one pass over the data; None: it learns step by step."""
+        return _closed_form(self.rule)
 
     @property
     def rule_name(self) -> str:
@@ -186,6 +202,10 @@ def _macs(module: Module, entry: str) -> int:
     return sum(OPS[op.name].macs([types[a].shape for a in op.args], op) for op in module.entry(entry).ops)
 
 
+def _closed_form(rule: Rule) -> float | None:
+    return getattr(rule.instance, "closed_form", None)
+
+
 def prepare(
     source: Recipe | str | Path, board: Board | str = boards.DEFAULT, start: Start | None = None, **overrides: Any
 ) -> Job:
@@ -205,8 +225,10 @@ def prepare(
     if given is not None:
         model = replace(recipe.model, input=given.input, features_sha256=given.sha256)
         recipe = replace(recipe, model=model)
-    rule, data, net = _rule(recipe), load_data(recipe), _net(recipe, given)
+    rule, data, net = _rule(recipe, board), load_data(recipe), _net(recipe, given)
     steps = recipe.steps_total(len(data.x_train))
+    if _closed_form(rule) is not None:
+        steps = min(steps, len(data.x_train))
     fitted, notes = _fitted(rule, net, start)
     starts = () if fitted is None else (fitted,)
     if given is not None:
@@ -232,12 +254,18 @@ def load_data(recipe: Recipe) -> Dataset:
     return data.shaped(recipe.model.input, recipe.model.classes)
 
 
-def _rule(recipe: Recipe) -> Rule:
+def _rule(recipe: Recipe, board: Board) -> Rule:
     try:
-        return find(recipe.rule.name, dict(recipe.rule.params), recipe.path.parent)
+        rule = find(recipe.rule.name, dict(recipe.rule.params), recipe.path.parent)
     except ConfigError as error:
         key = next((k for k in recipe.rule.params if f"'{k}'" in error.message), "name")
         raise recipe.fault("rule", key, error.message, error.hint) from error
+    why = getattr(rule.instance, "host_only", "")
+    if why and not (board.is_host or board.id == boards.DEFAULT):
+        problem = f"the rule {rule.instance.rule_name} is not for boards: {why}."
+        hint = f"Train it with --board host, or try it with --board {boards.DEFAULT}."
+        raise recipe.fault("rule", "name", problem, hint)
+    return rule
 
 
 def _net(recipe: Recipe, given: Extractor | None) -> Net:
@@ -266,8 +294,18 @@ def _stages(
 
     def make(freeze: frozenset[int], drops: Sequence[int], alone: bool) -> tuple[Compiled, bytes]:
         compiled = compile_net(rule, net, calibration, recipe.train.dtype, drops, board, recipe.name, freeze, alone)
-        plan = encode.export(compiled.module, board.id)
+        plan = _plan(encode, compiled.module, board)
         budget.check(compiled.module, board.target, len(plan))
         return compiled, plan
 
     return cut(recipe, rule, net, steps, make)
+
+
+def _plan(encode: Backend, module: Module, board: Board) -> bytes:
+    """The plan of a module; empty for the host's if no plan can hold it, for the host needs none."""
+    try:
+        return encode.export(module, board.id)
+    except ConfigError:
+        if board.is_host:
+            return b""
+        raise

@@ -11,10 +11,11 @@ from typing import Any
 from edgelearn import tomlfile
 from edgelearn.errors import ConfigError, UsageError
 from edgelearn.layers import Layer, LayerError, from_item, to_item
-from edgelearn.target import DTYPES
+from edgelearn.trainspec import DROPS as DROPS
+from edgelearn.trainspec import HOST_KEYS
+from edgelearn.trainspec import TrainSpec as TrainSpec
 
 SHIPPED = Path(__file__).resolve().parent / "recipes"
-DROPS = (0.5, 0.7, 0.8, 0.9, 0.95)
 MAX_CLASSES = 0xFFFF  # labels are u16 on the wire, and 0xFFFF means none
 _TABLES = ("model", "rule", "data", "train")
 _DATA_FILES = (".npz", ".csv")
@@ -22,7 +23,6 @@ _FLAGS = {
     "drops": "Write rising fractions, as in --drops 0.5,0.7, or --drops none.",
     "freeze": "Write rising numbers of blocks, as in --freeze 0,1, or --freeze none.",
 }
-SCHEDULES = ("simultaneous", "block-by-block")
 
 Parameter = bool | int | float | str
 
@@ -61,45 +61,6 @@ class DataSpec:
 
 
 @dataclass(frozen=True)
-class TrainSpec:
-    """How to train. The rate halves when each fraction in ``drops`` of the samples has been shown.
-
-    Blocks in ``freeze``, from 0, do not learn. ``schedule`` "block-by-block": one block learns after the other, each for an equal share
-    of the samples, in which the rate drops anew.
-    """
-
-    dtype: str = "int8"
-    epochs: int = 1
-    seed: int = 0
-    drops: tuple[float, ...] = DROPS
-    batch: int = 1
-    steps: int | None = None  # samples in all, instead of whole epochs
-    freeze: tuple[int, ...] = ()
-    schedule: str = SCHEDULES[0]
-
-    def wrong(self) -> tuple[str, str, str] | None:
-        """(key, problem, remedy) of the first impossible value, None if all are possible."""
-        if self.dtype not in DTYPES:
-            return "dtype", f"'{self.dtype}' is no dtype.", f"Choose one of: {', '.join(DTYPES)}."
-        if not 0 <= self.seed < 2**32:
-            return "seed", f"{self.seed} is no seed.", "Choose a number from 0 to 4294967295."
-        for key, value in (("epochs", self.epochs), ("batch", self.batch), ("steps", self.steps)):
-            if value is not None and not 1 <= value < 2**31:
-                return key, f"{value} is too few or too many.", "Choose a number from 1 to 2147483647."
-        if list(self.drops) != sorted(set(self.drops)) or not all(0 < drop < 1 for drop in self.drops):
-            return "drops", "these are no rising fractions.", f"Write them as in {list(DROPS)}; [] for a constant rate."
-        if list(self.freeze) != sorted(set(self.freeze)) or any(block < 0 for block in self.freeze):
-            return (
-                "freeze",
-                "these are no rising numbers of blocks.",
-                "Write them as in [0, 1]; [] if all blocks learn.",
-            )
-        if self.schedule not in SCHEDULES:
-            return "schedule", f"'{self.schedule}' is no schedule.", f"Choose one of: {', '.join(SCHEDULES)}."
-        return None
-
-
-@dataclass(frozen=True)
 class Recipe:
     """A whole recipe. ``text`` is the file as read, ``path`` its place; overrides change neither."""
 
@@ -130,6 +91,9 @@ class Recipe:
         data: str | None = None,
         freeze: Sequence[int] | None = None,
         schedule: str | None = None,
+        optimizer: str | None = None,
+        augment: str | None = None,
+        scale: str | None = None,
     ) -> Recipe:
         """This recipe with what is not None replaced. ``data``: a name, a file, or the folder that this set lies in.
 
@@ -141,6 +105,7 @@ class Recipe:
         given: dict[str, Any] = {
             "dtype": dtype, "epochs": epochs, "seed": seed, "drops": drops, "batch": batch, "steps": steps,
             "freeze": None if freeze is None else tuple(freeze), "schedule": schedule,
+            "optimizer": optimizer, "augment": augment, "scale": scale,
         }  # fmt: skip
         changes = {key: value for key, value in given.items() if value is not None}
         if epochs is not None:
@@ -150,6 +115,11 @@ class Recipe:
             key, problem, hint = wrong
             raise UsageError(f"--{key}: {problem}", _FLAGS.get(key, hint))
         return replace(self, train=train, data=self.data if data is None else self._other_data(data))
+
+    def for_boards(self) -> Recipe:
+        """This recipe without what only the host does."""
+        own = {key: getattr(TrainSpec, key) for key in HOST_KEYS}
+        return replace(self, train=replace(self.train, **own))
 
     def _other_data(self, given: str) -> DataSpec:
         name = _data_name(given, Path.cwd())
@@ -278,6 +248,9 @@ def _train(doc: tomlfile.Document) -> TrainSpec:
         steps=table.integer("steps") if "steps" in table.values else None,
         freeze=_blocks(table),
         schedule=table.text("schedule", TrainSpec.schedule),
+        optimizer=table.text("optimizer", TrainSpec.optimizer),
+        augment=table.text("augment", TrainSpec.augment),
+        scale=table.text("scale", TrainSpec.scale),
     )
     if wrong := train.wrong():
         key, problem, hint = wrong

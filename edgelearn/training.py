@@ -1,4 +1,4 @@
-"""A run on a board: its stages one after the other, with checkpoints, through restarts of the board and Ctrl-C."""
+"""A run on a board, or on the host: its stages one after the other, with checkpoints, through restarts of the board and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from edgelearn import health, results, state
-from edgelearn.errors import EdgeLearnError, Interrupted, LinkLostError, MismatchError
+from edgelearn.device import Device, measured
+from edgelearn.errors import EdgeLearnError, Interrupted, LinkLostError, MismatchError, UsageError
 from edgelearn.health import Finding
 from edgelearn.ir.interp import RESCALE_EVERY
 from edgelearn.job import Job, Stage
-from edgelearn.link.client import BoardRestarted, Client
-from edgelearn.link.messages import NO_LABEL
-from edgelearn.results import Evaluation, Result, evaluate
-from edgelearn.runs import Checkpoint, RunStore
+from edgelearn.link.client import BoardRestarted
+from edgelearn.results import Result
+from edgelearn.runs import RunStore
+from edgelearn.trainspec import TrainSpec
 
 CHECKPOINTS = 20  # about so many in a run
 MIN_CHECKPOINT_STEPS = 512
@@ -53,35 +52,41 @@ class _Counter:
         return self.right / self.known if self.known else None
 
 
-def deploy(client: Client, job: Job, checkpoint: Checkpoint | None) -> Stage:
-    """Plan and first state, or the checkpoint's, onto the board; returns the stage that this is of."""
-    step = 0 if checkpoint is None else checkpoint.step
-    stage = job.stage_at(step)
-    client.allow(job.worst_step_s)
-    client.send_plan(stage.plan)
-    client.init(job.recipe.train.seed)
-    raw = job.state_at(step, None if checkpoint is None else checkpoint.state)
-    if raw is not None:
-        client.write_state(raw)
-    return stage
+def check(job: Job) -> None:
+    """Can the recipe be learnt on the job's board? Asked before anything is recorded; that it compiles says less.
 
+    Raises:
+        UsageError: the board does not learn so.
+    """
+    if job.board.is_host:
+        from edgelearn import hostdevice
 
-def measured(client: Client, job: Job) -> Evaluation:
-    """Accuracy of the board on the test set."""
-    guesses = client.infer([row.tobytes() for row in job.x_test])
-    return evaluate(np.asarray(guesses), job.data.y_test, job.data.classes)
+        return hostdevice.check(job)
+    train = job.recipe.train
+    if job.closed_form is not None:
+        hint = 'Use --board host, or loss = "mse".'
+        raise UsageError("The closed form solves for its heads with all samples at once; a board sees one.", hint)
+    if train.batch != 1:
+        raise UsageError(
+            f"A board updates after every sample; the batch is {train.batch}.", "Use batch = 1, or --board host."
+        )
+    if train.optimizer != TrainSpec.optimizer:
+        problem = f"A board takes the rule's own steps; the optimizer is {train.optimizer}."
+        raise UsageError(problem, f'Use optimizer = "{TrainSpec.optimizer}", or --board host.')
+    if train.augment != TrainSpec.augment:
+        problem = f"A board learns samples as they are; the augmentation is {train.augment}."
+        raise UsageError(problem, f'Use augment = "{TrainSpec.augment}", or --board host.')
+    return None
 
 
 class Training:
-    """One run of ``job`` on the board at the other end of ``client``, recorded as ``run``."""
+    """One run of ``job`` on ``device``, recorded as ``run``."""
 
-    def __init__(
-        self, client: Client, job: Job, runs: RunStore, run: str, emulated: bool, on_progress: OnProgress | None
-    ) -> None:
-        self.client, self.job, self.runs, self.run, self.emulated = client, job, runs, run, emulated
+    def __init__(self, device: Device, job: Job, runs: RunStore, run: str, on_progress: OnProgress | None) -> None:
+        self.device, self.job, self.runs, self.run = device, job, runs, run
         self.on_progress = on_progress
         self.held: Stage | None = (
-            None  # the stage whose plan and state the board holds; None while they are being written
+            None  # the stage whose plan and state the device holds; None while they are being written
         )
         self.monitor = health.Monitor()
         self.shown = Progress(0, job.steps, None, 0.0)
@@ -104,7 +109,7 @@ class Training:
         return Result(self.run, result["accuracy"], result)
 
     def _interrupted(self) -> Interrupted:
-        """Keeps what the board has learnt, if it can still be had; else the newest checkpoint is what there is."""
+        """Keeps what the device has learnt, if it can still be had; else the newest checkpoint is what there is."""
         with suppress(EdgeLearnError, KeyboardInterrupt):
             self._keep()
         step = self._kept()
@@ -125,10 +130,10 @@ class Training:
         while True:
             try:
                 if restarts:
-                    self.client.connect(self.job.board.id)
+                    self.device.reopen(self.job)
                 self._deploy()
                 if evaluate_before and not before:
-                    before["accuracy_before"] = measured(self.client, self.job).accuracy
+                    before["accuracy_before"] = measured(self.device, self.job).accuracy
                 self.began = self.began or time.monotonic()
                 self._learn()
                 return self._result(self.job.steps - first) | before
@@ -148,11 +153,11 @@ class Training:
 
     def _deploy(self) -> None:
         self.held = None
-        self.held = deploy(self.client, self.job, self.runs.newest_checkpoint(self.run))
+        self.held = self.device.put(self.job, self.runs.newest_checkpoint(self.run))
 
     def _learn(self) -> None:
         every = checkpoint_every(self.job.steps)
-        while (step := self.client.step) < self.job.steps:
+        while (step := self.device.step) < self.job.steps:
             stage = self.job.stage_at(step)
             if self.held is not stage:
                 self._deploy()  # the next stage, from the checkpoint that ended the one before
@@ -162,28 +167,19 @@ class Training:
             self._stream(last, chunk)
             self._keep(chunk)
             if (accuracy := chunk.accuracy()) is not None:
-                self.runs.log(self.run, last, "train_accuracy", accuracy)
+                self.runs.log(self.run, self.device.step, "train_accuracy", accuracy)
 
     def _stream(self, last: int, chunk: _Counter) -> None:
-        """Sends the samples up to step ``last``."""
-        first, job = self.client.step, self.job
-        order = job.order(first, last)
-        x, y = job.x_train, job.data.y_train
+        """Learns the samples up to step ``last``."""
 
-        def source(step: int) -> tuple[bytes, int]:
-            index = order[step - first]
-            return x[index].tobytes(), int(y[index])
-
-        def on_ack(step: int, guesses: list[int]) -> None:
-            for at, guess in enumerate(guesses, step - len(guesses)):
-                if guess != NO_LABEL and at >= first:
-                    chunk.known += 1
-                    chunk.right += guess == y[order[at - first]]
-            self.learnt += len(guesses)
+        def told(step: int, learnt: int, right: int, known: int) -> None:
+            chunk.known += known
+            chunk.right += right
+            self.learnt += learnt
             speed = self.learnt / max(time.monotonic() - self.began, 1e-9)
             self._show(replace(self.shown, step=step, accuracy=chunk.accuracy(), samples_per_s=speed))
 
-        self.client.learn(source, first, last, on_ack)
+        self.device.learn(self.job, last, told)
 
     def _show(self, progress: Progress) -> None:
         self.shown = progress
@@ -200,16 +196,16 @@ class Training:
             MismatchError: what the board holds is no state of this run.
         """
         stage = self.held
-        if stage is None or self.client.step == stage.first:
+        if stage is None or self.device.step == stage.first:
             return
-        raw = self.client.read_state(stage.module.integer("state_bytes"))
+        raw, moments = self.device.read(stage.module)
         found = state.decode(stage.module, raw)
-        if (found.step, found.seed) != (self.client.step, self.job.recipe.train.seed):
+        if (found.step, found.seed) != (self.device.step, self.job.recipe.train.seed):
             raise MismatchError(
                 f"The board's state is of step {found.step} and seed {found.seed}, not of this run.", "Resume the run."
             )
         self._examine(stage, found, chunk or _Counter())
-        self.runs.checkpoint(self.run, found.step, raw, self.client.hello.boot_id)
+        self.runs.checkpoint(self.run, found.step, raw, self.device.boot_id, moments)
 
     def _examine(self, stage: Stage, found: state.Snapshot, chunk: _Counter) -> None:
         """Says at once if something is wrong."""
@@ -224,12 +220,12 @@ class Training:
 
     def _result(self, learnt: int) -> dict[str, Any]:
         job, seconds = self.job, time.monotonic() - self.began
-        final = state.decode(job.module, self.client.read_state(job.state_bytes))
-        accuracy = measured(self.client, job).accuracy
+        final = state.decode(job.module, self.device.read(job.module)[0])
+        accuracy = measured(self.device, job).accuracy
         ends = health.at_chance(accuracy, job.data.y_test)
         return {
             "run": self.run, **results.of_job(job), "accuracy": accuracy, **results.of_state(job, final),
-            **results.of_board(job, self.client, self.emulated), "samples_per_s": learnt / max(seconds, 1e-9),
+            **self.device.costs(job), "samples_per_s": learnt / max(seconds, 1e-9),
             "health": [*self.monitor.report(), *results.told(ends, job.steps)],
         }  # fmt: skip
 

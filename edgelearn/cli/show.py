@@ -40,7 +40,7 @@ def show(
 
 def _summary(job: Job) -> dict[str, Any]:
     target, ram = job.board.target, job.state_bytes + job.arena_bytes
-    sizes = {"state": job.state_bytes, "arena": job.arena_bytes, "plan": len(job.plan)}
+    sizes = {"state": job.state_bytes, "arena": job.arena_bytes, "plan": job.plan_bytes}
     sizes |= {"stack": target.stack, "link": target.link}
     return {
         "recipe": job.recipe.name, "board": job.board.id, "rule": job.rule_name, "rule_source": job.rule_source,

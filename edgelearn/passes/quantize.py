@@ -156,18 +156,15 @@ def _observe_maxima(module: Module, calibration: Calibration) -> dict[tuple[obje
 def _expressions(entry: Entry) -> dict[str, tuple[object, ...]]:
     """What each value is, so that equal ones share an exponent: in ``learn`` and ``infer``, at all moments, in all views of a sample.
 
-    What a weight makes is known by the weight, whatever it was applied to; what lies over a sample (its label) changes nothing. Otherwise
+    What a state makes is known by the state, whatever it was applied to; what lies over a sample (its label) changes nothing. Otherwise
     a prediction could need an exponent that nothing in ``learn`` moves.
     """
     keys: dict[str, tuple[object, ...]] = {name: (name,) for name, _ in entry.params}
     for op in entry.ops:
         if op.result is None:
             continue
-        args = op.args
-        if OPS[op.name].roles[:1] == ("W",):
-            args = tuple(a for a in op.args if a.startswith("@"))
-        elif op.name == "overlay":
-            args = op.args[:1]
+        states = tuple(a for a in op.args if a.startswith("@"))
+        args = states or (op.args[:1] if op.name == "overlay" else op.args)
         attrs = () if op.name == "slice" else tuple(pair for pair in op.attrs if pair[0] != "id")
         keys[op.result] = (op.name, attrs, *(keys.get(a, (a,)) for a in args))
     return keys

@@ -1,0 +1,136 @@
+"""What a run learns on: a board behind a link here, this computer in ``hostdevice``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgelearn import images, results
+from edgelearn.boards import Board
+from edgelearn.ir.core import Module
+from edgelearn.job import Job, Stage
+from edgelearn.link.children import QemuTransport
+from edgelearn.link.client import Client
+from edgelearn.link.discover import open_port
+from edgelearn.link.messages import NO_LABEL
+from edgelearn.link.transport import Transport
+from edgelearn.paths import native
+from edgelearn.runs import Checkpoint
+
+Told = Callable[[int, int, int, int], None]  # (step, samples learnt since the last call, guesses that were right, of how many)
+Wrap = Callable[[Transport], Transport]
+
+
+class Device(Protocol):
+    """What a run learns on. ``step`` is the step of the state that it holds."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def boot_id(self) -> int: ...
+
+    def reopen(self, job: Job) -> None:
+        """Reaches it again after it has restarted."""
+        ...
+
+    def put(self, job: Job, checkpoint: Checkpoint | None) -> Stage:
+        """Has it hold the checkpoint's state, or the run's first; returns the stage that this is of."""
+        ...
+
+    def learn(self, job: Job, last: int, told: Told) -> None:
+        """Learns the samples up to step ``last``; a device that learns in batches may go on to the end of the batch."""
+        ...
+
+    def read(self, module: Module) -> tuple[bytes, bytes | None]:
+        """The state that it holds, and what else it needs to go on from there."""
+        ...
+
+    def infer(self, rows: NDArray[Any]) -> list[int]:
+        """Classes of encoded samples (N, inputs)."""
+        ...
+
+    def costs(self, job: Job) -> dict[str, Any]:
+        """Memory, time and bytes, for the result of a run."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Link:
+    """A board at the other end of a link.
+
+    Args:
+        port: how to reach it, see ``edgelearn.link.discover.open_port``. wrap: puts something around the open transport.
+    """
+
+    def __init__(self, board: Board, port: str | None, wrap: Wrap) -> None:
+        transport = open_port(board, port, lambda: images.build(board).path, native("el-sim"))
+        self.emulated = isinstance(transport, QemuTransport)
+        self.client = Client(wrap(transport))
+        try:
+            self.client.connect(board.id)
+        except BaseException:
+            self.client.close()
+            raise
+
+    @property
+    def step(self) -> int:
+        return self.client.step
+
+    @property
+    def boot_id(self) -> int:
+        return self.client.hello.boot_id
+
+    def reopen(self, job: Job) -> None:
+        self.client.connect(job.board.id)
+
+    def put(self, job: Job, checkpoint: Checkpoint | None) -> Stage:
+        step = 0 if checkpoint is None else checkpoint.step
+        stage = job.stage_at(step)
+        self.client.allow(job.worst_step_s)
+        self.client.send_plan(stage.plan)
+        self.client.init(job.recipe.train.seed)
+        raw = job.state_at(step, None if checkpoint is None else checkpoint.state)
+        if raw is not None:
+            self.client.write_state(raw)
+        return stage
+
+    def learn(self, job: Job, last: int, told: Told) -> None:
+        first = self.client.step
+        order = job.order(first, last)
+        x, y = job.x_train, job.data.y_train
+
+        def source(step: int) -> tuple[bytes, int]:
+            index = order[step - first]
+            return x[index].tobytes(), int(y[index])
+
+        def on_ack(step: int, guesses: list[int]) -> None:
+            known = right = 0
+            for at, guess in enumerate(guesses, step - len(guesses)):
+                if guess != NO_LABEL and at >= first:
+                    known += 1
+                    right += guess == y[order[at - first]]
+            told(step, len(guesses), int(right), known)
+
+        self.client.learn(source, first, last, on_ack)
+
+    def read(self, module: Module) -> tuple[bytes, bytes | None]:
+        return self.client.read_state(module.integer("state_bytes")), None
+
+    def infer(self, rows: NDArray[Any]) -> list[int]:
+        return self.client.infer([row.tobytes() for row in rows])
+
+    def costs(self, job: Job) -> dict[str, Any]:
+        return results.of_board(job, self.client, self.emulated)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def measured(device: Device, job: Job) -> results.Evaluation:
+    """Accuracy of what the device holds on the test set."""
+    guesses = np.asarray(device.infer(job.x_test))
+    return results.evaluate(guesses, job.data.y_test, job.data.classes)
