@@ -73,9 +73,10 @@ def compile_net(
     if dtype not in DTYPES:
         raise ConfigError(f"There is no dtype {dtype!r}.", f"Choose one of {', '.join(DTYPES)}.")
     if board is not None and dtype not in board.dtypes:
+        exact = " For a board's own integers use --board sim." if board.is_host else ""
         raise ConfigError(
             f"Board {board.id} does not compute in {dtype}; it has {', '.join(board.dtypes)}.",
-            f'Give --dtype {board.dtypes[0]}, or set dtype = "{board.dtypes[0]}" under [train].',
+            f'Give --dtype {board.dtypes[0]}, or set dtype = "{board.dtypes[0]}" under [train].{exact}',
         )
     traced = trace_module(rule, net, name).with_attrs(drops=" ".join(map(str, drops)), rule=rule.name)
     stages = lower(frozen(traced, freeze, alone), dtype, calibration, chosen_bits(rule, net))

@@ -20,7 +20,9 @@ from edgelearn.link.transport import Transport
 from edgelearn.paths import native
 from edgelearn.runs import Checkpoint
 
-Told = Callable[[int, int, int, int], None]  # (step, samples learnt since the last call, guesses that were right, of how many)
+Told = Callable[
+    [int, int, int, int], None
+]  # (step, samples learnt since the last call, guesses that were right, of how many)
 Wrap = Callable[[Transport], Transport]
 
 

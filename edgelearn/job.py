@@ -104,8 +104,8 @@ class Job:
 
     @property
     def plans(self) -> bytes:
-        """The plans of all stages, one after the other: what a run keeps to know its job again. Where there is no plan, the module's text."""
-        return b"".join(stage.plan or print_module(stage.module).encode() for stage in self.stages)
+        """The plans of all stages, or the modules' texts where there is none: what a run keeps to know its job again."""
+        return b"".join(s.plan or print_module(replace(s.module, name="")).encode() for s in self.stages)
 
     @property
     def closed_form(self) -> float | None:

@@ -102,8 +102,6 @@ class BlockSpec:
                 return k * k * inp[2]
             case "depthwise":
                 return k * k
-            case "recurrent":
-                return math.prod(inp) + self.layer.size
             case _:
                 return math.prod(inp)
 
@@ -131,10 +129,16 @@ class BlockSpec:
             name: State(
                 f"@{self.prefix}.{name}",
                 Type("f32", shape),
-                Init("zeros", 0.0, first + i) if len(shape) == 1 else Init("normal", self.fan_in**-0.5, first + i),
+                self._first(name, first + i),
             )
             for i, (name, shape) in enumerate(self._shapes().items())
         }
+
+    def _first(self, name: str, stream: int) -> Init:
+        """U keeps what a recurrent block remembers at its size: its fan-in is the block's own width."""
+        if name == "b":
+            return Init("zeros", 0.0, stream)
+        return Init("normal", (self.layer.size if name == "U" else self.fan_in) ** -0.5, stream)
 
     def declarations(self) -> Declarations:
         return Declarations(self.prefix, self.sizes(), self.index * STREAMS_PER_BLOCK + len(self._shapes()))

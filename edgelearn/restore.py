@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from edgelearn import layout, start
+from edgelearn import boards, layout, start
 from edgelearn import recipe as recipes
 from edgelearn.boards import Board
 from edgelearn.errors import ConfigError, MismatchError, UsageError
@@ -72,9 +72,11 @@ def restore_job(run: Run, board: Board | None = None, **overrides: Any) -> Job:
 
 
 def begin(
-    recipe: Recipe | str | Path | None, given: str | Path | Start, runs: RunStore
+    recipe: Recipe | str | Path | None, given: str | Path | Start, runs: RunStore, board: Board | str
 ) -> tuple[Recipe | str | Path, Start]:
-    """The recipe to train and the weights to begin with, of ``--from``: a run's id, or a file of an export.
+    """The recipe to train on ``board`` and the weights to begin with, of ``--from``: a run's id, or a file of an export.
+
+    A run's own recipe leaves out what only the host does, where it is to be learnt on another board.
 
     Raises:
         UsageError: nothing says what to train. ConfigError: there are no such weights.
@@ -84,7 +86,13 @@ def begin(
     if Path(given).suffix in FILES:
         return _named(recipe, str(given)), start.read(Path(given))
     run = runs.get(str(given))
-    return recipe or recipe_of(run, f"name a recipe: edgelearn train RECIPE --from {run.id}"), learnt(run, runs)
+    return recipe or _own_recipe(run, board), learnt(run, runs)
+
+
+def _own_recipe(run: Run, board: Board | str) -> Recipe:
+    found = recipe_of(run, f"name a recipe: edgelearn train RECIPE --from {run.id}")
+    board = board if isinstance(board, Board) else boards.load(board)
+    return found if board.is_host else found.for_boards()
 
 
 def _named(recipe: Recipe | str | Path | None, given: str) -> Recipe | str | Path:

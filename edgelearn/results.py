@@ -48,6 +48,7 @@ def of_job(job: Job) -> dict[str, Any]:
     return {
         "rule": job.rule_name, "rule_source": job.rule_source, "dtype": job.compiled.dtype, "steps": job.steps,
         "seed": train.seed, "net": str(job.compiled.net), "schedule": train.schedule, "freeze": list(train.freeze),
+        "batch": train.batch, "scale": train.scale, "optimizer": train.optimizer, "augment": train.augment,
         "from": None if job.start is None else job.start.origin, "notes": list(job.notes),
     }  # fmt: skip
 
@@ -59,14 +60,29 @@ def of_board(job: Job, client: Client, emulated: bool) -> dict[str, Any]:
         "state": stats.state, "arena": stats.arena, "stack": stats.stack, "stack_size": stats.stack_size,
         "stack_bound": images.build(job.board).stack_bound if emulated else None, "link": stats.link,
         "plan": stats.plan, "planned": job.state_bytes + job.arena_bytes, "measured": stats.state + stats.arena,
+        "reason": None,
     }  # fmt: skip
     link = {
         "bytes_tx": client.bytes_tx, "bytes_rx": client.bytes_rx, "retries": client.retries,
         "overruns": stats.overruns, "bad_frames": stats.bad_frames,
     }  # fmt: skip
     return {
-        "board": job.board.id, "emulated": emulated, "ram": ram, "link": link,
+        "board": job.board.id, "device": None, "emulated": emulated, "ram": ram, "link": link,
         "board_us_per_sample": stats.busy_us / max(stats.samples, 1),
+    }  # fmt: skip
+
+
+def of_host(job: Job, device: str, us_per_sample: float) -> dict[str, Any]:
+    """The same for this computer: its memory is torch's to use, and there is no link."""
+    unknown = dict.fromkeys(("stack", "stack_size", "stack_bound", "link", "plan", "measured"))
+    ram = {
+        "state": job.state_bytes, "arena": job.arena_bytes, "planned": job.state_bytes + job.arena_bytes, **unknown,
+        "reason": "torch takes memory as it likes, for a batch at a time",
+    }  # fmt: skip
+    link = dict.fromkeys(("bytes_tx", "bytes_rx", "retries", "overruns", "bad_frames"), 0)
+    return {
+        "board": job.board.id, "device": device, "emulated": False, "ram": ram, "link": link,
+        "board_us_per_sample": us_per_sample,
     }  # fmt: skip
 
 

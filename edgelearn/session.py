@@ -1,8 +1,8 @@
-"""A conversation with one board, recorded in the run store: train, resume, evaluate, classify."""
+"""A conversation with one board, or the host, recorded in the run store: train, resume, evaluate, classify."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -10,47 +10,53 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from edgelearn import __version__, boards, images, restore
+from edgelearn import __version__, boards, restore
 from edgelearn.boards import Board
+from edgelearn.device import Device, Link, Wrap, measured
 from edgelearn.errors import ConfigError, UsageError
 from edgelearn.job import Job, prepare
-from edgelearn.link.children import QemuTransport
 from edgelearn.link.client import Client
-from edgelearn.link.discover import lasting, open_port
-from edgelearn.link.transport import Transport
-from edgelearn.paths import native
+from edgelearn.link.discover import lasting
 from edgelearn.recipe import Recipe
 from edgelearn.restore import restore_job, unfinished
 from edgelearn.results import Evaluation, Result, evaluate
 from edgelearn.runs import Run, RunStore
 from edgelearn.start import Start
-from edgelearn.training import OnProgress, Progress, Training, deploy, measured
+from edgelearn.training import OnProgress, Progress, Training, check
 
 
 class Session:
     """An open board. Use as a context manager: ``with edgelearn.connect("sim") as board: board.train("digits")``.
 
     Args:
-        board: id or Board. port: how to reach it, see ``edgelearn.link.discover.open_port``; None: the board's default.
+        board: id or Board. port: how to reach it, see ``edgelearn.link.discover.open_port``; None: the board's default. The board ``host``
+            is this computer; its ports are torch's devices, ``cpu`` and ``cuda``.
         wrap: puts something around the open transport, such as ``RecordingTransport`` or ``edgelearn.testing``'s ``FaultyPipe``.
+
+    Raises:
+        MissingToolError: the board is the host, and torch is not installed.
     """
 
     def __init__(
         self,
         board: Board | str = boards.DEFAULT,
         port: str | None = None,
-        wrap: Callable[[Transport], Transport] = lambda transport: transport,
+        wrap: Wrap = lambda transport: transport,
     ) -> None:
         self.board = board if isinstance(board, Board) else boards.load(board)
         self.port = port
-        transport = open_port(self.board, port, lambda: images.build(self.board).path, _sim())
-        self.emulated = isinstance(transport, QemuTransport)
-        self.client = Client(wrap(transport))
-        try:
-            self.client.connect(self.board.id)
-        except BaseException:
-            self.client.close()
-            raise
+        self.device: Device = _host(port) if self.board.is_host else Link(self.board, port, wrap)
+
+    @property
+    def client(self) -> Client:
+        """The link to the board.
+
+        Raises:
+            UsageError: the host has none.
+        """
+        if not isinstance(self.device, Link):
+            raise UsageError(f"{self.board.id} is this computer: there is no link to it.", "Use another board.")
+        return self.device.client
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +64,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.client.close()
+        self.device.close()
 
     def train(
         self,
@@ -81,10 +87,11 @@ class Session:
         """
         with _store(store) as runs:
             job = self._job(source, start, runs, overrides)
+            check(job)
             run = runs.create(
                 recipe=job.recipe.as_toml(), rule=job.rule_name, rule_text=job.rule.text(), board=self.board.id,
                 dtype=job.compiled.dtype, seed=job.recipe.train.seed, plan=job.plans,
-                versions={"edgelearn": __version__, "data": job.data_sha256}, port=lasting(self.port),
+                versions={"edgelearn": __version__, "data": job.data_sha256}, port=self._way(),
                 layout=restore.layouts(job), start=None if job.start is None else job.start.to_bytes(),
             )  # fmt: skip
             return self._training(job, runs, run, on_progress).converse(evaluate_before)
@@ -104,11 +111,15 @@ class Session:
             if source is None:
                 raise UsageError("Nothing says what to train.", "Give a recipe, or start=RUN.")
             return prepare(source, self.board, **overrides)
-        recipe, begin = restore.begin(source, start, runs)
+        recipe, begin = restore.begin(source, start, runs, self.board)
         return prepare(recipe, self.board, begin, **overrides)
 
     def _training(self, job: Job, runs: RunStore, run: str, on_progress: OnProgress | None) -> Training:
-        return Training(self.client, job, runs, run, self.emulated, on_progress)
+        return Training(self.device, job, runs, run, on_progress)
+
+    def _way(self) -> str | None:
+        """How a run finds its board again."""
+        return self.port if self.board.is_host else lasting(self.port)
 
     def resume(self, run_id: str, store: RunStore | None = None, on_progress: OnProgress | None = None) -> Result:
         """Goes on with an interrupted run from its newest checkpoint; ends in the state that it would have had anyway.
@@ -121,7 +132,7 @@ class Session:
             job = restore_job(run)
             if run.board != self.board.id:
                 raise ConfigError(f"Run {run.id} is on board {run.board}.", f"Resume it with --board {run.board}.")
-            runs.reached_by(run.id, lasting(self.port))
+            runs.reached_by(run.id, self._way())
             return self._training(job, runs, run.id, on_progress).converse()
 
     def load_run(self, run: Run, runs: RunStore, **overrides: Any) -> Job:
@@ -134,17 +145,17 @@ class Session:
         checkpoint = runs.newest_checkpoint(run.id)
         if checkpoint is None:
             raise ConfigError(f"Run {run.id} has no checkpoint yet.", "Train it first: edgelearn train")
-        deploy(self.client, job, checkpoint)
+        self.device.put(job, checkpoint)
         return job
 
     def eval(self, run_id: str, store: RunStore | None = None, **overrides: Any) -> Evaluation:
         """Accuracy of a run's newest state on the test set, computed by the board."""
         with _store(store) as runs:
-            return measured(self.client, self.load_run(runs.get(run_id), runs, **overrides))
+            return measured(self.device, self.load_run(runs.get(run_id), runs, **overrides))
 
     def infer(self, job: Job, x: NDArray[Any]) -> list[int]:
         """Classes of real-valued samples (N, ...), by the board; ``job`` is what ``load_run`` or training put there."""
-        return self.client.infer([row.tobytes() for row in job.compiled.encode(x)])
+        return self.device.infer(job.compiled.encode(x))
 
 
 def reopen(run: Run, board: str | None = None, port: str | None = None) -> Session:
@@ -163,17 +174,22 @@ def _store(store: RunStore | None) -> Iterator[RunStore]:
         yield own
 
 
-def _sim() -> Path:
-    return native("el-sim")
+def _host(port: str | None) -> Device:
+    """This computer; torch is imported here and nowhere before."""
+    from edgelearn.hostdevice import Host
+
+    return Host(port)
 
 
 def connect(
     board: Board | str = boards.DEFAULT,
     port: str | None = None,
-    wrap: Callable[[Transport], Transport] = lambda transport: transport,
+    wrap: Wrap = lambda transport: transport,
 ) -> Session:
     """Opens a board: ``with edgelearn.connect("microbit", "qemu") as board: ...``; arguments as ``Session``'s."""
     return Session(board, port, wrap)
 
 
-__all__ = ["Evaluation", "Progress", "Result", "Session", "connect", "evaluate", "reopen", "restore_job", "unfinished"]
+__all__ = [
+    "Evaluation", "Progress", "Result", "Session", "check", "connect", "evaluate", "reopen", "restore_job", "unfinished",
+]  # fmt: skip

@@ -138,6 +138,8 @@ class Bench:
 
     def check(self, methods: Iterable[Method]) -> None:
         """Raises UsageError if a board was named that no row can run on."""
+        if self.options.board is not None and boards.load(self.options.board).is_host:
+            raise UsageError("Rows of the host say so themselves: their engine is torch.", "Leave --board out.")
         if self.options.board is not None and not any(map(self.on_board, methods)):
             dtypes = ", ".join(boards.load(self.options.board).dtypes)
             problem = f"No chosen row of {self.case.name} can learn on {self.options.board}: its rows need engine core, and {dtypes}."

@@ -10,7 +10,7 @@ VERBS = {
     "boards": "List the boards, how to reach them and which tools for them are here.",
     "show": "Show what a recipe becomes on a board: operations, memory map, sizes.",
     "export": "Write a recipe's or a run's plan to files.",
-    "train": "Train a recipe on a board, one sample at a time.",
+    "train": "Train a recipe on a board, one sample at a time, or on the host.",
     "eval": "Measure the accuracy of a run on its board.",
     "infer": "Classify samples with a run on its board.",
     "runs": "List the runs, or show one.",

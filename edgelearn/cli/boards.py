@@ -35,6 +35,7 @@ def _described(board: Board) -> dict[str, Any]:
 
 def tools(board: Board) -> dict[str, bool]:
     """Which of the tools that this board can use are here; ``image``: its firmware need not be built any more."""
+    from importlib.util import find_spec
     from shutil import which
 
     from edgelearn import images
@@ -49,6 +50,8 @@ def tools(board: Board) -> dict[str, bool]:
             found["sim"] = False
     if board.qemu_machine:
         found["qemu"] = which(QEMU) is not None
+    if board.is_host:
+        found["torch"] = find_spec("torch") is not None
     if board.prefix:
         found["compiler"] = which(board.prefix + "gcc") is not None
         found["image"] = images.ready(board) is not None

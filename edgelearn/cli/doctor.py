@@ -65,6 +65,7 @@ def _checks() -> Iterator[Check]:
     for prefix in sorted({board.prefix for board in found if board.prefix}):
         yield _tool(f"{prefix}gcc", _compiler_package(prefix))
     yield from (_image(board) for board in found if board.prefix)
+    yield _try("PyTorch", _torch, REINSTALL)
     yield from _ports(found)
 
 
@@ -117,6 +118,14 @@ def _tool(name: str, repair: str) -> Check:
         return (shown.stdout.splitlines() or ["no version"])[0]
 
     return _try(name, version, repair)
+
+
+def _torch() -> str:
+    from edgelearn.host.torch_lib import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(count)]
+    return f"{torch.__version__}: {', '.join(['cpu', *names])}"
 
 
 def _compiler_package(prefix: str) -> str:

@@ -15,6 +15,7 @@ Port = Annotated[
     str | None,
     typer.Option("--port", metavar="PORT", help="The way to it: sim, qemu, /dev/tty..., tcp://host:port, replay:FILE."),
 ]
+Device = Annotated[str | None, typer.Option("--device", metavar="D", help="Of the board host: cpu or cuda.")]
 Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a TOML file.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its beginning; see: edgelearn runs")]
 
@@ -23,7 +24,14 @@ Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Stop af
 Seed = Annotated[int | None, typer.Option("--seed", metavar="S", help="Of weights, order and rounding.")]
 Dtype = Annotated[str | None, typer.Option("--dtype", metavar="KIND", help="int8 or f32.")]
 Data = Annotated[str | None, typer.Option("--data", metavar="D", help="Another data set: name, file or folder.")]
-Batch = Annotated[int | None, typer.Option("--batch", metavar="B", help="Samples per update; boards do one.")]
+Batch = Annotated[int | None, typer.Option("--batch", metavar="B", help="Samples per update; of the board host.")]
+Optimizer = Annotated[
+    str | None, typer.Option("--optimizer", metavar="O", help="sgd, momentum or adam; of the board host.")
+]
+Augment = Annotated[str | None, typer.Option("--augment", metavar="A", help="flip-crop or none; of the board host.")]
+Scale = Annotated[
+    str | None, typer.Option("--scale", metavar="S", help="A batch steps by the mean of its changes, or their sum.")
+]
 Drops = Annotated[
     str | None, typer.Option("--drops", metavar="F,F", help="Fractions where the rate halves; 'none': it stays.")
 ]
@@ -34,6 +42,23 @@ Freeze = Annotated[
 Schedule = Annotated[
     str | None, typer.Option("--schedule", metavar="S", help="simultaneous, or block-by-block: one after the other.")
 ]
+
+
+def way(board: str, port: str | None, device: str | None) -> str | None:
+    """The way to a board, for which ``--device`` is another word where it is the host.
+
+    Raises:
+        UsageError: the board has no device, or both are given.
+    """
+    if device is None:
+        return port
+    from edgelearn import boards
+
+    if not boards.load(board).is_host:
+        raise UsageError(f"--device: {board} is no device of torch.", "Leave it out, or use --board host.")
+    if port is not None:
+        raise UsageError("--device and --port are both given.", "Give --device alone: it is the port of the host.")
+    return device
 
 
 def overrides(**given: Any) -> dict[str, Any]:

@@ -49,22 +49,29 @@ def train(
     data: options.Data = None,
     drops: options.Drops = None,
     batch: options.Batch = None,
+    scale: options.Scale = None,
+    optimizer: options.Optimizer = None,
+    augment: options.Augment = None,
+    device: options.Device = None,
     record: Record = None,
     stream: Stream = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train a recipe on a board, one sample at a time."""
+    """Train a recipe on a board, one sample at a time, or on the host in batches."""
     from edgelearn.runs import RunStore
-    from edgelearn.session import Session
+    from edgelearn.session import Session, check
 
+    port = options.way(board, port, device)
     given = options.overrides(
         epochs=epochs, steps=steps, seed=seed, dtype=dtype, data=data, drops=drops, batch=batch,
-        freeze=freeze, schedule=schedule,
+        scale=scale, optimizer=optimizer, augment=augment, freeze=freeze, schedule=schedule,
     )  # fmt: skip
     quiet = as_json or stream
     with RunStore() as store:
         job = _job(recipe, start, store, board, given)
-        check_batch(job)
+        check(job)
+        if record is not None and job.board.is_host:
+            raise UsageError("There is no conversation to record with this computer.", "Leave --record out.")
         if not quiet:
             output.show(output.text(headline(job)))
         with Session(board, port, _recorder(record)) as session, progress.training("learning", quiet) as show:
@@ -77,7 +84,7 @@ def _job(recipe: str | None, start: str | None, store: RunStore, board: str, giv
     from edgelearn.restore import begin
 
     if start is not None:
-        source, weights = begin(recipe, start, store)
+        source, weights = begin(recipe, start, store, board)
         return prepare(source, board, weights, **given)
     if recipe is None:
         raise UsageError("Nothing says what to train.", "Name a recipe, as in: edgelearn train digits; or --from RUN.")
@@ -91,17 +98,6 @@ def _recorder(file: Path | None) -> Callable[[Transport], Transport]:
     from edgelearn.link.replay import RecordingTransport
 
     return lambda transport: RecordingTransport(transport, file)
-
-
-def check_batch(job: Job) -> None:
-    """Boards learn sample by sample.
-
-    Raises:
-        UsageError: the recipe, or ``--batch``, wants another batch.
-    """
-    batch = job.recipe.train.batch
-    if batch != 1:
-        raise UsageError(f"A board updates after every sample; the batch is {batch}.", "Use batch = 1.")
 
 
 def headline(job: Job) -> str:
@@ -137,6 +133,8 @@ def _finding(found: dict[str, Any]) -> str:
 def cost_rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
     """What a run cost in time, memory and bytes on the wire."""
     ram, link = data["ram"], data["link"]
+    if data["device"] is not None:
+        return _host_rows(data)
     same = "as planned" if ram["measured"] == ram["planned"] else "NOT as planned"
     return [
         ("over the link", f"{data['samples_per_s']:,.0f}/s", "samples learnt"),
@@ -146,6 +144,16 @@ def cost_rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("stack measured", output.size(ram["stack"]), _stack_room(ram)),
         ("plan, link", output.size(ram["plan"] + ram["link"]), f"in RAM too: {ram['plan']:,} + {ram['link']:,}"),
         ("on the wire", output.size(link["bytes_tx"]), f"sent; {link['bytes_rx']:,} B back; {_again(link['retries'])}"),
+        ("run", "", f"{data['run']}, state {data['state_sha256'][:8]}"),
+    ]  # fmt: skip
+
+
+def _host_rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
+    ram = data["ram"]
+    batch = f", batches of {data['batch']:,}" if data["batch"] > 1 else ""
+    return [
+        ("on this computer", f"{data['samples_per_s']:,.0f}/s", f"samples learnt{batch}, on {data['device']}"),
+        ("RAM on a board", output.size(ram["planned"]), f"state {ram['state']:,} + arena {ram['arena']:,}, planned"),
         ("run", "", f"{data['run']}, state {data['state_sha256'][:8]}"),
     ]  # fmt: skip
 

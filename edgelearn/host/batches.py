@@ -23,6 +23,54 @@ OnProgress = Callable[
 ]  # (samples learnt, of how many, accuracy of guesses since the last call)
 
 
+class Batches:
+    """Samples on the device of a net, in the order in which a session would send them; each batch lies within one epoch.
+
+    Args:
+        x: (N, inputs) or (N, height, width, channels). y: (N,) classes.
+        scale: ``mean`` leaves the net's own factor of the rates as it is; ``sum`` makes it the size of each batch.
+        augment: ``flip-crop`` mirrors half of the images and shifts each by up to 4 pixels; "" does nothing.
+        shape: (height, width, channels) of an image, where ``x`` has rows.
+
+    Raises:
+        ConfigError: samples and classes do not fit each other or the net.
+    """
+
+    def __init__(
+        self,
+        net: TorchNet,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        batch: int = 64,
+        seed: int = 0,
+        scale: str = "mean",
+        augment: str = "",
+        shape: tuple[int, int, int] | None = None,
+    ) -> None:
+        self.net, self.batch, self.seed, self.scale = net, batch, seed, scale
+        self._change = _augmentation(augment, shape or x.shape[1:], x[:1].size)
+        self._x, self._y = net.tensor(x), torch.as_tensor(np.asarray(y, np.int64), device=net.device)
+        _check(net, len(self._x), y, batch)
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def take(self, end: int) -> tuple[Tensor, Tensor]:
+        """Samples and classes of the batch that begins at the net's step, or of its part before step ``end``."""
+        first = self.net.step
+        index = torch.from_numpy(_indices(first, end, self.batch, len(self), self.seed)).to(self.net.device)
+        chosen = self._x[index]
+        return chosen if self._change is None else self._change(chosen, self.seed, first), self._y[index]
+
+    def learn(self, end: int) -> tuple[int, Tensor | None]:
+        """Learns that batch; returns its size, and how many of the guesses before it were right, if the rule guesses."""
+        x, y = self.take(end)
+        if self.scale == "sum":
+            self.net.scale = float(len(y))
+        guesses = self.net.learn(x, y)
+        return len(y), None if guesses is None else (guesses == y).sum()
+
+
 def train(
     net: TorchNet,
     x: NDArray[Any],
@@ -40,26 +88,19 @@ def train(
     The last batch of an epoch is short. A net that was kept (``state_dict``) between two batches goes on as if it had never stopped.
 
     Args:
-        x: (N, inputs) or (N, height, width, channels). y: (N,) classes.
-        steps: samples to learn in all, those already learnt included.
         on_progress: called after every ``every`` samples or the batch that completes them (default: an epoch) and at the end.
-        augment: ``flip-crop`` mirrors half of the images and shifts each by up to 4 pixels; "" does nothing.
-        shape: (height, width, channels) of an image, where ``x`` has rows.
+        The others are as those of ``Batches``.
 
     Raises:
         ConfigError: samples and classes do not fit each other or the net.
     """
-    change = _augmentation(augment, shape or x.shape[1:], x[:1].size)
-    samples, classes = net.tensor(x), torch.as_tensor(np.asarray(y, np.int64), device=net.device)
-    _check(net, len(samples), y, batch)
-    every, right, seen, known = every or len(samples), 0, 0, True
+    batches = Batches(net, x, y, batch, seed, augment=augment, shape=shape)
+    every, right, seen, known = every or len(batches), 0, 0, True
     while net.step < steps:
         first = net.step
-        index = torch.from_numpy(_indices(first, steps, batch, len(samples), seed)).to(net.device)
-        chosen = samples[index]
-        guesses = net.learn(chosen if change is None else change(chosen, seed, first), classes[index])
-        seen, known = seen + len(index), guesses is not None
-        right = right + (guesses == classes[index]).sum() if guesses is not None else 0
+        size, hits = batches.learn(steps)
+        seen, known = seen + size, hits is not None
+        right = right + hits if hits is not None else 0
         if on_progress is not None and (net.step // every > first // every or net.step >= steps):
             on_progress(net.step, steps, int(right) / seen if known else None)
             right, seen = 0, 0

@@ -44,7 +44,7 @@ class TorchNet:
             )
         if optimizer not in OPTIMIZERS:
             raise ConfigError(f"There is no optimizer {optimizer!r}.", f"Choose one of {', '.join(OPTIMIZERS)}.")
-        self.module, self.seed, self.device, self.scale = module, seed, _device(device), scale
+        self.module, self.seed, self.device, self.scale = module, seed, checked_device(device), scale
         self.optimizer = optimizer
         self.step = 0  # samples learnt
         first = Interpreter(module, seed).tensors()
@@ -104,6 +104,11 @@ class TorchNet:
 
     # --- state ----------------------------------------------------------------------------------------------------------------------
 
+    @property
+    def states(self) -> dict[str, Tensor]:
+        """The state itself, on the net's device; what changes it changes the net."""
+        return self._state
+
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """A copy of the state."""
         return {name: t.cpu().numpy().copy() for name, t in self._state.items()}
@@ -142,9 +147,17 @@ class TorchNet:
         self.step, self._optimizer.batches = int(kept["counts"][0]), int(kept["counts"][1])
 
 
-def _device(name: str) -> str:
-    if name.split(":")[0] not in ("cpu", "cuda"):
+def checked_device(name: str) -> str:
+    """``name``, if there is such a device.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (number or "0").isdecimal():
         raise ConfigError(f"There is no device {name!r}.", "Choose cpu or cuda.")
-    if name.startswith("cuda") and not torch.cuda.is_available():
+    if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError("torch finds no GPU here.", "Use the device cpu, or install a torch with CUDA.")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"torch finds no GPU {number} here.", "They are counted from 0: cuda:0 is the first.")
     return name

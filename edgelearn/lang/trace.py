@@ -24,7 +24,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 def _is_rule(file: Path) -> bool:
     """Is this a user's file, or a rule of ours, and none of the machinery or of the interpreter's own?"""
-    return file.parent.name == "rules" if _PACKAGE in file.parents else "contextlib" not in file.name
+    generated = file.name == "<string>"  # such as a dataclass's own methods
+    return file.parent.name == "rules" if _PACKAGE in file.parents else "contextlib" not in file.name and not generated
 
 
 def user_loc() -> Loc:

@@ -49,7 +49,8 @@ def listen(
         started = _answers(host, port, child)
     else:
         raise UsageError(
-            f"{board.id} is neither simulated nor emulated.", f"It can be reached by: {', '.join(board.ports)}."
+            f"{board.id} is neither simulated nor emulated.",
+            "Serve sim, or a board that `edgelearn boards` shows with qemu.",
         )
     if not started:
         try:

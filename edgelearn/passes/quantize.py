@@ -319,7 +319,7 @@ def check_rates(module: Module) -> list[str]:
             log2, rate = int(op.number("rate_log2")), op.number("rate")
             if 2.0**log2 != rate:
                 moved.setdefault(f"rate {rate:g} becomes 2^{log2} = {2.0**log2:g}", []).append(op.args[0][1:])
-    return [f"{', '.join(names)}: {change}" for change, names in moved.items()]
+    return [f"{', '.join(dict.fromkeys(names))}: {change}" for change, names in moved.items()]
 
 
 def check_watched(module: Module) -> list[str]:
@@ -329,10 +329,12 @@ def check_watched(module: Module) -> list[str]:
         for e in module.entries
     }
     moving = {s.name for s in module.slots if s.kind == "moving"}
+    places = {op.result: op.loc for op in module.entry("infer").ops}
     found = []
     for slot, op in narrowed["infer"].items():
         if slot in moving and slot not in narrowed["learn"]:
-            where = f" ({op.loc.file}:{op.loc.line})" if op.loc else ""
+            loc = op.loc or places.get(op.args[0])  # a quant op stands for what it narrows
+            where = f" ({loc.file}:{loc.line})" if loc else ""
             found.append(
                 f"predict needs the range of a value{where} that step never computes: it is the untrained network's"
             )

@@ -9,8 +9,11 @@ Blocks are random and stay as they are ("Rand"); predictor l reads what block l 
     prediction: argmax of sum_l softmax(o_l)   (mse: of sum_l o_l)
 
 norm is by the root mean square over the whole map; the paper has batch normalisation there, in training mode over all data at once. Its
-max pools are pool layers of the net: ``{ conv = 32 }, { pool = 2, mode = "max" }``. Its closed form for mse, (H^T H) M^T = H^T Y, needs
-all data at once: ``edgelearn.host.closed_form`` does it on the host. Rule ``cascaded-forward-dfa`` trains the blocks too.
+max pools are pool layers of the net: ``{ conv = 32 }, { pool = 2, mode = "max" }``.
+
+Its closed form for mse, (H^T H / N + ridge I) M^T = H^T Y / N, needs all samples at once: ``loss = "closed-form"`` is for the host alone,
+where ``edgelearn.host.closed_form`` solves it in one pass over the data, whatever the epochs. A board that goes on from there takes the
+steps of mse. Rule ``cascaded-forward-dfa`` trains the blocks too.
 """
 
 from __future__ import annotations
@@ -27,7 +30,13 @@ class CascadedForward:
     """The rule with random blocks; h is normalised where it is read."""
 
     lr: float = 2**-8
-    loss: Literal["ce", "mse"] = "ce"
+    loss: Literal["ce", "mse", "closed-form"] = "ce"
+    ridge: float = 1e-3  # of the closed form, in units of the mean square of h, which is 1
+
+    @property
+    def closed_form(self) -> float | None:
+        """The ridge term, where heads are solved for instead of learnt."""
+        return self.ridge if self.loss == "closed-form" else None
 
     def init(self, s: Any, key: Any) -> None:
         s.M = L.zeros((s.classes, s.out))

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from edgelearn.errors import ConfigError
 from edgelearn.lang import L
 from edgelearn.rules.registry import rule
 
@@ -29,7 +30,7 @@ class _Continuous:
 
     def init(self, s: Any, key: Any) -> None:
         if s.blocks != 1:
-            raise ValueError(f"NoProp in continuous time has one block, not {s.blocks}: give one layer")
+            raise ConfigError(f"NoProp in continuous time has one block, not {s.blocks}.", "Give one layer.")
         hidden: int = self.hidden  # type: ignore[attr-defined]
         s.V = L.normal(key, (hidden, s.out), std=s.out**-0.5)
         s.U = L.normal(key, (hidden, s.classes), std=s.classes**-0.5)

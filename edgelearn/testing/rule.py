@@ -59,8 +59,8 @@ def check_rule(
     """Holds a rule to the promises, on small nets and the digits; takes a few seconds per kind.
 
     Each net must trace to the same ops twice, lower to floats and integers, do the same in the C core as in the interpreter (integers: to
-    the bit), use every state that it declares, need no more memory for activations when it is deeper (4 blocks against 10), learn, lose little in int8, and not
-    saturate for good.
+    the bit), use every state that it declares, need no more memory for activations when it is deeper (4 blocks against 10), learn, lose
+    little in int8, and not saturate for good.
 
     Args:
         name: a built-in rule, or ``file.py:Class``, relative to ``base``.
@@ -85,7 +85,7 @@ def check_rule(
             rule,
             kind,
             f"int8 loses {100 * lost:.1f} points against floats",
-            "Give its weights more bits: bits = {{...}}.",
+            'Give its weights more bits, say bits = {"W": 12}.',
         )
     return report
 
@@ -156,7 +156,7 @@ def _check_learning(trial: _Trial, data: Dataset, least: float, report: RuleRepo
     try:
         compare(net.module, plan, x[:SAME_STEPS], y[:SAME_STEPS], SAME_STEPS, seed)
     except EdgeLearnError as error:
-        _promise(False, rule, kind, f"{dtype}: {error.message}", error.hint)
+        _promise(False, rule, kind, f"{dtype}: {error.message.removesuffix('.')}", error.hint)
     core = NativeCore(plan, net.module.integer("state_bytes"), net.module.integer("arena_bytes"), seed)
     order = np.concatenate([rng.permutation(seed, epoch, len(x)) for epoch in range(trial.passes)])
     whole = len(order) // RESCALE_EVERY * RESCALE_EVERY - 1  # the end of a window, before it is cleared

@@ -29,9 +29,21 @@ class Block:
         return f"{self.document}:{self.line}"
 
 
+def text(document: str) -> str:
+    """A document, named relative to the checkout."""
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def section(document: str, title: str) -> str:
+    """From a heading that begins with ``title`` to the next one."""
+    found = re.search(rf"^(#+) {re.escape(title)}\b.*?(?=^#|\Z)", text(document), re.MULTILINE | re.DOTALL)
+    assert found is not None, f"{document} has no section '{title}'"
+    return found[0]
+
+
 def blocks(document: str, language: str) -> list[Block]:
     """The blocks in ``language`` of a document, named relative to the checkout."""
-    whole = (ROOT / document).read_text(encoding="utf-8")
+    whole = text(document)
     return [
         Block(document, whole.count("\n", 0, m.start("language")) + 1, m["note"] or "", language, m["text"])
         for m in _BLOCK.finditer(whole)

@@ -48,7 +48,7 @@ def test_boards(cli: Cli) -> None:
     assert data["schema"] == "edgelearn.boards/1"
     for board in data["boards"]:
         assert {"id", "core", "ram", "flash", "dtypes", "ports", "verified", "tools"} <= board.keys()
-        assert set(board["ports"]) <= {"sim", "qemu", "serial", "tcp"}
+        assert set(board["ports"]) <= {"sim", "qemu", "serial", "tcp", "cpu", "cuda"}
     assert "microbit" in cli("boards").out
 
 

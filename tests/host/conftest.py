@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from edgelearn.runs import RunStore
+
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
@@ -19,3 +21,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunStore]:
+    with RunStore(tmp_path_factory.mktemp("runs") / "runs.sqlite") as store:
+        yield store

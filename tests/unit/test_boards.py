@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_all_load_with_the_default_first() -> None:
     found = boards.all_boards()
     assert found[0].id == boards.DEFAULT
-    assert {"sim", "microbit", "mps2-an386"} <= {board.id for board in found}
+    assert {"sim", "host", "microbit", "mps2-an386"} <= {board.id for board in found}
+    assert [board.id for board in found if board.is_host] == ["host"]
     assert len({board.id for board in found}) == len(found)
 
 
@@ -44,6 +45,7 @@ def test_unknown_board(typed: str, near: str) -> None:
         ('"qemu", "serial"', '"qemu", "smoke"', 8, "'ports' has 'smoke'", "serial"),
         ('verified = "emulator"', 'verified = "yes"', 9, "'verified' is 'yes'", "not built"),
         ('qemu_machine = "microbit"', "", 8, "'qemu' needs a machine", "qemu_machine"),
+        ("stack = 2_048", "stack = 0", 10, "'stack' is 0", "number from 1"),
         ('core = "cortex-m0"', "", 1, "the file has no 'core'", "core ="),
     ],
 )

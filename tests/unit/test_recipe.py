@@ -126,6 +126,25 @@ def test_override() -> None:
         found.override(dtype="int4")
 
 
+@pytest.mark.parametrize(
+    ("line", "problem", "hint"),
+    [('optimizer = "adamw"', "'optimizer': 'adamw' is no optimizer", "sgd, momentum, adam"),
+     ('augment = "flip"', "'augment': 'flip' is no augmentation", "none, flip-crop"),
+     ('scale = "max"', "'scale': 'max' is no scale", "mean, sum"), ("batch = 0", "'batch': 0 is too few", "from 1"),
+     ('scale = "sum"\noptimizer = "adam"', "adam's steps are as large", 'scale = "mean"')],
+)  # fmt: skip
+def test_what_only_the_host_does_is_checked_too(line: str, problem: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as caught:
+        parsed(GOOD + f"\n{line}\n")
+    assert hint in caught.value.hint
+
+
+def test_a_recipe_for_boards_leaves_out_what_only_the_host_does() -> None:
+    given = parsed(GOOD).override(batch=8, optimizer="momentum", augment="flip-crop", scale="sum", seed=3)
+    assert recipe.parse(given.as_toml(), given.path) == given
+    assert given.for_boards() == parsed(GOOD).override(seed=3)
+
+
 def test_files_are_found_beside_the_recipe(tmp_path: Path) -> None:
     text = GOOD.replace('"digits"', '"my.csv"').replace('"mono-forward"', '"sub/rule.py:Mine"')
     (tmp_path / "r.toml").write_text(text)

@@ -236,6 +236,19 @@ def test_what_a_run_began_with_is_kept(path: Path) -> None:
         assert (store.get(run).start, store.get(run).layout) == (b"\0weights", {"stages": [1]})
 
 
+def test_what_an_optimizer_remembers_is_kept_and_guarded(path: Path) -> None:
+    with RunStore(path) as store:
+        run = create(store)
+        store.checkpoint(run, 1, b"one", 0, b"moments")
+        assert store.newest_checkpoint(run) == runs.Checkpoint(1, 0, b"one", b"moments")
+        store.checkpoint(run, 2, b"two", 0)
+        assert store.newest_checkpoint(run) == runs.Checkpoint(2, 0, b"two", None)
+        for damage in ("x'00'", "'text'", "NULL"):
+            store.checkpoint(run, 3, b"three", 0, b"moments")
+            store._db.execute(f"UPDATE checkpoints SET moments = {damage} WHERE step = 3")
+            assert store.newest_checkpoint(run) == runs.Checkpoint(2, 0, b"two", None)
+
+
 def test_a_newer_format_is_refused(path: Path) -> None:
     RunStore(path).close()
     with sqlite3.connect(path) as db:
