@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from edgelearn.errors import ConfigError
 from edgelearn.ir.core import Entry, Loc, Module, State
+from edgelearn.ir.ops import OPS
 from edgelearn.ir.types import Exp, Type
 from edgelearn.lang.block import Block, Drawn
 from edgelearn.lang.trace import StepKey, Tensor, Trace, user_code
@@ -68,6 +69,11 @@ def _check_kinds(rule: Rule, net: Net) -> None:
                 f"The rule {rule.instance.rule_name} does not go with {kind} layers ({layer}): {why}.",
                 f"Use {' or '.join(allowed)} layers, or another rule.",
             )
+    if "recurrent" in kinds and not set(kinds) <= {"recurrent", "dense"}:
+        raise ConfigError("Recurrent layers go with dense ones only: a moment is a vector.", "Leave the maps out.")
+    if "recurrent" in kinds and hasattr(rule.instance, "views"):
+        problem = f"The rule {rule.instance.rule_name} does not go with recurrent layers: a block remembers one output, not several views."
+        raise ConfigError(problem, "Use tpsgd, or layers without memory.")
     if "recurrent" in kinds and hasattr(rule.instance, "step_net"):
         raise ConfigError(
             f"The rule {rule.instance.rule_name} does not go with recurrent layers: it would have to go back in time.",
@@ -116,15 +122,22 @@ def _trace_learn(rule: Rule, net: Net, parts: Sequence[_Part]) -> Entry:
     for time, x in chain([first], moments):
         seen = rule.instance.views(x, y, StepKey(trace)) if hasattr(rule.instance, "views") else x
         for i, part in enumerate(parts):
-            seen = rule.instance.step(part.block(trace, time, kept[i]), seen, y)
-            _check_step(rule, part.spec, seen)
+            s, given = part.block(trace, time, kept[i]), seen
+            seen = rule.instance.step(s, seen, y)
+            s.close()
+            _check_step(rule, part.spec, given, seen)
             kept[i] = seen
     return trace.entry(None)
 
 
-def _check_step(rule: Rule, spec: BlockSpec, seen: object) -> None:
+def _check_step(rule: Rule, spec: BlockSpec, given: object, seen: object) -> None:
     """A step returns what the next block reads, or a tuple of as many views of it as it was given."""
     views = seen if isinstance(seen, tuple) else (seen,)
+    if isinstance(seen, tuple) != isinstance(given, tuple) or (isinstance(given, tuple) and len(given) != len(views)):
+        count = len(given) if isinstance(given, tuple) else 1
+        _rule_error(
+            rule, "step", f"step returned {len(views)} views of the sample", f"It was given {count}: return as many."
+        )
     units = math.prod(spec.units)
     fits = [isinstance(v, Tensor) and (independent(rule) or v.type.size == units) for v in views]
     if not all(fits):
@@ -147,6 +160,11 @@ def _trace_infer(rule: Rule, net: Net, parts: Sequence[_Part]) -> Entry:
     if not isinstance(scores, Tensor) or scores.shape != (net.classes,):
         hint = f"It must return {net.classes} class scores."
         _rule_error(rule, "predict", f"predict returned {_described(scores)}", hint)
+    for op in trace.ops:
+        if OPS[op.name].update:
+            raise_rule_error(
+                "predict changes state", "State is updated in step only: classifying must not learn.", op.loc
+            )
     return trace.entry(trace.emit("argmax", scores))
 
 

@@ -16,20 +16,29 @@ from edgelearn.lang.trace import Operand, StepKey, Tensor, Trace, rule_error, us
 class StateRef(Tensor):
     """A tensor of the block's state: can be applied, transposed and updated."""
 
-    def __init__(self, trace: Trace, ref: str, type: Type, operator: Dense) -> None:
+    def __init__(self, trace: Trace, ref: str, type: Type, operator: Dense, owner: Block | None = None) -> None:
         super().__init__(trace, ref, type)
-        self.operator = operator
+        self.operator, self.owner = operator, owner
 
     @property
     def is_weight(self) -> bool:
         return len(self.shape) > 1
 
     def __matmul__(self, x: Operand) -> Tensor:
+        self._in_scope()
         return self.operator.apply(self, _traced(x, "s.W @ x"))
 
     @property
     def T(self) -> Transposed:  # noqa: N802 (as numpy writes it)
+        self._in_scope()
         return Transposed(self)
+
+    def _in_scope(self) -> None:
+        if self.owner is not None and self.owner.closed:
+            rule_error(
+                "the state of another block",
+                "A step sees its own block only; what it returns is what the next one gets.",
+            )
 
     def __mul__(self, other: Operand) -> Any:
         if self.is_weight and isinstance(other, int | float):
@@ -189,6 +198,7 @@ class Block:
         object.__setattr__(self, "_trace", trace)
         object.__setattr__(self, "_scope", scope)
         object.__setattr__(self, "kept", None)
+        object.__setattr__(self, "closed", False)
         object.__setattr__(self, "key", StepKey(trace))
         for key, value in scope.sizes.items():
             object.__setattr__(self, key, value)
@@ -203,7 +213,8 @@ class Block:
                 f"this block has no state {name}", f"It has {known}; add others in init: s.{name} = L.normal(...)."
             )
         found = scope.state[name]
-        return StateRef(self._trace, found.name, found.type, scope.operators.get(name, scope.default))
+        self._in_scope()
+        return StateRef(self._trace, found.name, found.type, scope.operators.get(name, scope.default), self)
 
     def __setattr__(self, name: str, value: object) -> None:
         if not isinstance(value, Updated):
@@ -212,8 +223,20 @@ class Block:
             )
         if name not in self._scope.state or value.state.ref != self._scope.state[name].name:
             rule_error(f"s.{name} is assigned the update of another state", "Update each state under its own name.")
+        self._in_scope()
         self._trace.pending.pop(id(value), None)
         value.record()
+
+    def close(self) -> None:
+        """The step is over: nobody has this block in scope any more."""
+        object.__setattr__(self, "closed", True)
+
+    def _in_scope(self) -> None:
+        if self.closed:
+            rule_error(
+                "the state of another block",
+                "A step sees its own block only; what it returns is what the next one gets.",
+            )
 
     def keep(self, a: Tensor) -> Tensor:
         """``a``, remembered by a recurrent block as its output of this moment; other blocks have no memory."""

@@ -185,6 +185,7 @@ class _Lowering:
         self.seen: Counter[tuple[object, ...]] = Counter()
         self.known = {s.name: s.type for s in self.state.values()}
         self.bounds: dict[str, float] = {}
+        self.reach: dict[str, float] = {}
         self.narrowed: dict[tuple[str, str], str] = {}
         self.ops: list[Op] = []
         params = tuple((name, self._param(name, type)) for name, type in entry.params)
@@ -248,6 +249,7 @@ class _Lowering:
             case "add" | "sub":
                 bound = None if None in inner else sum(b for b in inner if b is not None)
             case "mul":
+                self._reach(op.result, args, inner)
                 bound = None if None in inner else math.prod(b for b in inner if b is not None)
             case "scale":
                 bound = None if inner[0] is None else inner[0] * abs(op.number("k"))
@@ -255,6 +257,12 @@ class _Lowering:
                 bound = None
         if bound is not None:
             self.bounds[op.result] = bound
+
+    def _reach(self, result: str, args: list[str], inner: list[float | None]) -> None:
+        """How large a product may get of which one factor is bounded: that factor may be near 0 only as long as nothing is learnt."""
+        for bound, other, free in ((inner[0], args[1], inner[1]), (inner[1], args[0], inner[0])):
+            if bound is not None and free is None and other in self.keys:
+                self.reach[result] = bound * self.maxima.get(self.keys[other], 0.0)
 
     def _is_distribution(self, name: str) -> bool:
         """Are these the chances of classes? A sum of them, whatever their signs, is within +-1."""
@@ -286,7 +294,7 @@ class _Lowering:
         if name in self.bounds:
             return Exp(exponent_for(self.bounds[name], bits))
         key = self.keys[name]
-        largest = self.maxima.get(key, 1.0)
+        largest = max(self.maxima.get(key, 1.0), self.reach.get(name, 0.0))
         if not math.isfinite(largest):
             hint = "Scale the samples down, or the weights that it starts with."
             raise ConfigError("The untrained net overflows on the first samples.", hint)

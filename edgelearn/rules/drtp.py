@@ -27,6 +27,9 @@ class DRTP:
     head: float = 1.0
     scale: float = 0.5
 
+    kinds = ("dense", "conv", "depthwise", "pool")
+    kinds_why = "without the restoring term of tpsgd a recurrent block drifts into saturation"
+
     def init(self, s: Any, key: Any) -> None:
         s.B = L.signs(key, (s.units, s.classes), self.scale)
         if s.index == s.blocks - 1:

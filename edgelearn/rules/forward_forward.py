@@ -52,7 +52,7 @@ class ForwardForward:
         a_pos, a_neg, a_neutral = (L.relu(s.W @ h + s.b) for h in (h_pos, h_neg, h_neutral))
         d_pos = -(1 - self.p(s, a_pos)) * a_pos
         d_neg = self.p(s, a_neg) * a_neg
-        if self.read(s):
+        if self.readout == "softmax" and self.read(s):
             h = L.rms_norm(a_neutral)
             e = L.softmax(s.M @ h) - y
             s.M -= self.head * self.lr * L.outer(e, h)

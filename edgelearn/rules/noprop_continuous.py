@@ -94,7 +94,7 @@ class NoPropCT(_Continuous):
 class NoPropFM(_Continuous):
     """Flow matching."""
 
-    lr: float = 2**-6
+    lr: float = 2**-7
     hidden: int = 64
     moments: int = 20
 

@@ -174,5 +174,6 @@ def _saturation(module: Module, raw: bytes) -> float:
     """The largest share of saturated elements of a moving value in the last window."""
     found = state.decode(module, raw)
     return max(
-        (found.stats[s.name][0] / (s.elems * RESCALE_EVERY) for s in module.slots if s.kind == "moving"), default=0.0
+        (found.stats[s.name][0] / (max(s.elems, 1) * RESCALE_EVERY) for s in module.slots if s.kind == "moving"),
+        default=0.0,
     )

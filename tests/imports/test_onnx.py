@@ -226,7 +226,10 @@ REFUSED: dict[str, tuple[Callable[[], OnnxNet], str]] = {
     "adds a row": (lambda: OnnxNet((1, 2, 4, 4)).conv(2, 2).add("Add", np.ones(2, np.float32)), "constant of shape (2,)"),
     "softmax": (lambda: conv().add("Softmax").conv(4, 2), "not the end of the net"),
     "NaN": (lambda: OnnxNet((1, 4)).add("MatMul", np.full((4, 2), np.nan, np.float32)).relu(), "NaN or infinite"),
-    "NaN bias": (lambda: OnnxNet((1, 4)).add("Gemm", np.ones((4, 1), np.float32), np.full(1, np.nan, np.float32)).relu(), "NaN or infinite"),
+    "NaN bias": (
+        lambda: OnnxNet((1, 4)).add("Gemm", np.ones((4, 1), np.float32), np.full(1, np.nan, np.float32)).relu(),
+        "NaN or infinite",
+    ),
     "infinite": (lambda: OnnxNet((1, 4)).add("MatMul", np.full((4, 2), 1e300)).relu(), "NaN or infinite"),
     "huge": (lambda: OnnxNet((1, 4)).add("MatMul", np.full((4, 2), 1e20, np.float32)).relu(), "too large"),
     "height": (lambda: OnnxNet((1, 2, "h", 8)).conv(2, 2).relu(), "input has shape (1, 2, ?, 8)"),

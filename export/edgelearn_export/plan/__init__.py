@@ -22,6 +22,9 @@ from edgelearn_export.plan.immediates import float_bits, of_word
 POOLS = ("pool", "maxpool", "unpool")
 
 
+MAX_STREAM = 0xFF
+
+
 @dataclass(frozen=True)
 class Backend:
     """Entry point ``plan`` of ``edgelearn.backends``."""
@@ -161,6 +164,8 @@ class _Encoder:
 
     def _init(self, index: int, s: State) -> bytes:
         shift, scale = 0, 0
+        if s.init.stream > MAX_STREAM:
+            raise ConfigError("The net has more blocks than a plan has random streams for.", "Use at most 16 blocks.")
         if s.init.kind == "normal" and s.type.exp is None:
             scale = int(np.float32(s.init.std / rng.NORMAL_STD).view(np.uint32))
         elif s.init.kind == "normal":
