@@ -25,6 +25,7 @@ from edgelearn.rules.registry import rule
 class _Continuous:
     """What both share: the block, and how its error goes back through it."""
 
+    most_blocks = 1
     kinds = ("dense", "conv", "depthwise", "pool")
     kinds_why = "its block reads the whole sample at once"
 

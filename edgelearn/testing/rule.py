@@ -104,7 +104,7 @@ def _compiled(rule: Rule, net: Net, dtype: str, data: Dataset, seed: int, steps:
 
 def _check_shape(rule: Rule, kind: str, data: Dataset, seed: int) -> None:
     """What can be said without training."""
-    net = NETS[kind]
+    net = _net(rule, kind)
     module, again = (_compiled(rule, net, "int8", data, seed).module for _ in range(2))
     _promise(
         module == again,
@@ -124,7 +124,8 @@ def _check_shape(rule: Rule, kind: str, data: Dataset, seed: int) -> None:
         )
     updated = {op.args[0] for op in module.entry("learn").ops if OPS[op.name].update}
     _promise(bool(updated), rule, kind, "it learns nothing", "Write s.W -= lr * L.outer(d, x).")
-    if kind == "dense" and not hasattr(rule.instance, "step_net") and not independent(rule):
+    local = not hasattr(rule.instance, "step_net") and not independent(rule)
+    if kind == "dense" and local and not hasattr(rule.instance, "most_blocks"):
         flat, deep = (_arena(_compiled(rule, Net((64,), (32,) * n, 10), "int8", data, seed).module) for n in (4, 10))
         _promise(
             deep <= flat,
@@ -133,6 +134,12 @@ def _check_shape(rule: Rule, kind: str, data: Dataset, seed: int) -> None:
             f"its arena grows with depth, {flat} to {deep} bytes",
             "Keep nothing of earlier blocks.",
         )
+
+
+def _net(rule: Rule, kind: str) -> Net:
+    """The net of ``kind``, cut to as many blocks as the rule takes (``most_blocks``)."""
+    net, most = NETS[kind], getattr(rule.instance, "most_blocks", None)
+    return net if most is None else Net(net.shape, net.stack[:most], net.classes)
 
 
 def _arena(module: Module) -> int:
@@ -150,7 +157,7 @@ class _Trial:
 
 def _check_learning(trial: _Trial, data: Dataset, least: float, report: RuleReport) -> None:
     rule, kind, dtype, seed = trial.rule, trial.kind, trial.dtype, trial.seed
-    net = _compiled(rule, NETS[kind], dtype, data, seed, trial.passes * len(data.x_train))
+    net = _compiled(rule, _net(rule, kind), dtype, data, seed, trial.passes * len(data.x_train))
     plan = job.backend("plan").export(net.module, "")
     x, y = net.encode(data.x_train), data.y_train
     try:
