@@ -36,7 +36,7 @@ check: $(VENV)/.dev ## Before every commit: format, lint, types, layers, generat
 	$(BIN)/python firmware/gen/generate.py --check
 	$(BIN)/lint-imports --no-cache > $(VENV)/layers.txt || { cat $(VENV)/layers.txt; exit 1; }
 	$(BIN)/pyright
-	$(BIN)/pytest -q -n $(JOBS) -m "not slow and not qemu"
+	$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not slow and not qemu"
 
 tools: ## Emulators and cross compilers through apt, where that is possible
 	@sh tests/install_tools.sh

@@ -36,6 +36,7 @@ def test_python_page_runs() -> None:
 # --- personalise.md -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_personalisation_can_be_typed(tmp_path: Path) -> None:
     """And comes out as the page says, within what a change of the arithmetic may do."""
     page = "docs/personalise.md"
@@ -64,6 +65,7 @@ def test_what_freezing_saves() -> None:
 # --- features.md ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_features_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And come out as the page says, within what another PyTorch may do."""
     pytest.importorskip("torch", reason="needs torch: pip install 'edgelearn[torch]'")

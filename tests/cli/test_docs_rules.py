@@ -48,6 +48,7 @@ SHELL = [pytest.param(b, id=str(b), marks=_marks(b)) for b in blocks(PAGE, "sh")
 # --- what it shows works ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", SHELL)
 def test_commands_can_be_typed(guide: Path, block: Block) -> None:
     done = run_shell(block.text, guide)

@@ -124,6 +124,7 @@ def test_7_a_store_of_a_newer_version(cli: Cli, run_id: str, store: Path) -> Non
     check(cli("runs", "--json"), 7, "version")
 
 
+@pytest.mark.slow
 def test_8_the_board_dies_and_the_run_goes_on_elsewhere(cli: Cli) -> None:
     child, port = listen(boards.load("sim"), "tcp://127.0.0.1:0", Path, native("el-sim"))
     process = start(*LONG, "--port", port, "--stream")
@@ -196,6 +197,7 @@ def test_14_no_emulator(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     check(answer, 14, "missing-tool")
 
 
+@pytest.mark.slow
 def test_130_ctrl_c_and_resume_end_in_the_state_of_an_uninterrupted_run(cli: Cli) -> None:
     process = start(*LONG, "--stream")
     try:

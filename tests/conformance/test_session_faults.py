@@ -32,7 +32,7 @@ def clean(job: Job, tmp_path_factory: pytest.TempPathFactory) -> str:
         return board.train(job, store).data["state_sha256"]
 
 
-@pytest.mark.parametrize("rate", [1e-4, 1e-3, 3e-3])
+@pytest.mark.parametrize("rate", [1e-4, 1e-3, pytest.param(3e-3, marks=pytest.mark.slow)])
 def test_a_bad_line_changes_nothing(job: Job, clean: str, rate: float) -> None:
     with Session("sim", wrap=lambda inner: FaultyPipe(inner, rate, seed=7)) as board:
         data = board.train(job).data

@@ -16,6 +16,8 @@ from edgelearn.bench.plans import compile_plans
 from edgelearn.data import datasets
 from edgelearn.errors import ConfigError, EdgeLearnError, MissingToolError, UsageError
 
+pytestmark = pytest.mark.slow  # compiles a dozen images of the bench
+
 BOARD = "mps2-an386"
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
 CAREFUL, PLAIN = "backprop f32 careful C", "backprop f32 plain C"

@@ -21,6 +21,8 @@ from tests.conformance.maps import Maps
 from tests.firmware.host import FIRMWARE, compile_host
 from tests.firmware.test_verify import SANITIZERS, roomy, run, sealed, sections
 
+pytestmark = pytest.mark.slow  # tens of thousands of mutants, and compilers with sanitizers
+
 KERNEL, OPERAND = -8, -9
 STRIDE, PAD, K, OUT, SIZE = 2, 1, 3, 4, 3
 SHAPE = (9, 6, 2)  # of the map that is read: both sides can be cut into windows of 3

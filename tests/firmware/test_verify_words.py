@@ -17,6 +17,8 @@ from tests.conformance.test_words import CASES
 from tests.firmware.test_verify import CRC, HAVOC_LARGE, field_mutants, havoc, roomy, run
 from tests.firmware.test_verify import runner as runner
 
+pytestmark = pytest.mark.slow  # compilers with sanitizers, and mutants of every word
+
 RULE = f"{Path(__file__).with_name('words_rule.py')}:AllWords"
 DTYPES = ("int8", "f32")
 
