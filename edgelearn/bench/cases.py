@@ -245,7 +245,8 @@ def _passes(
     return Case(name, data, rows, note=JPEG if data == "cifar10" else "")
 
 
-# The best powers of two on a validation split, seed 1, between 2^-8 and 2^-4 at batch 1 and 2^-5 and 2 at batch 128.
+# The best powers of two on a validation split, seed 1, between 2^-8 and 2^-4 at batch 1 and 2^-5 and 2 at batch 128
+# (2^-5 and 2^-1 for two passes).
 _MNIST_RATES: dict[int, Rates] = {
     1: {"mono-forward": {0: 2**-6}, "backprop": {0: 2**-6, 10: 2**-7}},
     128: {"mono-forward": {0: 2**-1, 1: 1.0}, "backprop": {0: 2**-1}},
