@@ -94,7 +94,7 @@ class StorageFullError(EdgeLearnError):
 
 
 class MissingToolError(EdgeLearnError):
-    """A compiler, emulator or optional extra is not installed."""
+    """A compiler, emulator, programmer or optional extra is not installed."""
 
     exit_code, kind = 14, "missing-tool"
 

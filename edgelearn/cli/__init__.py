@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 VERBS = {
     "demo": "Train the digits on a simulated board and compare with backpropagation.",
-    "boards": "List the boards, how to reach them and which tools for them are here.",
+    "boards": "List the boards and how far each was tried, or show one.",
     "show": "Show what a recipe becomes on a board: operations, memory map, sizes.",
     "export": "Write a recipe's or a run's plan to files.",
+    "flash": "Write a board's image into it, by the tool that its owners use.",
     "train": "Train a recipe on a board, one sample at a time, or on the host.",
     "eval": "Measure the accuracy of a run on its board.",
     "infer": "Classify samples with a run on its board.",

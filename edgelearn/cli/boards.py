@@ -1,8 +1,8 @@
-"""``edgelearn boards``: what can be trained on, how it is reached and what is missing for that."""
+"""``edgelearn boards``: what can be trained on, how it is reached, how far it was tried and what is missing for it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,23 +14,40 @@ if TYPE_CHECKING:
     from edgelearn.boards import Board
 
 app = typer.Typer(rich_markup_mode=None)
-QEMU = "qemu-system-arm"
+One = Annotated[str | None, typer.Argument(metavar="[BOARD]", help="All about this one: an id, or a board file.")]
+TRIED = {
+    "hardware": "on hardware",
+    "emulator": "in the emulator",
+    "built": "built, not run on hardware",
+    "not built": "not built here",
+}
+WAYS = {"sim": "program", "qemu": "QEMU", "serial": "serial", "cpu": "CPU", "cuda": "GPU"}  # TCP leads to all
+NAME = 13  # characters, the longest name of a fact
 
 
 @app.command()
-def boards(as_json: options.Json = False) -> None:
-    """List the boards, how to reach them and which tools for them are here."""
-    from edgelearn.boards import all_boards
+def boards(board: One = None, as_json: options.Json = False) -> None:
+    """List the boards and how far each was tried, or show one."""
+    from edgelearn.boards import all_boards, load
 
-    output.report("boards", {"boards": [_described(board) for board in all_boards()]}, as_json, _human)
+    found = all_boards() if board is None else (load(board),)
+    told = {"boards": [_described(one) for one in found]}
+    output.report("boards", told, as_json, _human if board is None else lambda data: _one(data, found[0]))
 
 
 def _described(board: Board) -> dict[str, Any]:
+    from edgelearn.programmers import ways
+
     return {
         "id": board.id, "name": board.name, "core": board.core, "ram": board.ram, "flash": board.flash,
-        "dtypes": list(board.dtypes), "ports": list(board.ports), "verified": board.verified, "usb": list(board.usb),
-        "tools": tools(board),
+        "dtypes": list(board.dtypes), "ports": list(board.ports), "verified": board.verified, "tried": _tried(board),
+        "usb": list(board.usb), "programmers": [way.name for way in ways(board)], "tools": tools(board),
+        "source": list(board.source),
     }  # fmt: skip
+
+
+def _tried(board: Board) -> str:
+    return "on this computer" if board.core == "host" else TRIED[board.verified]
 
 
 def tools(board: Board) -> dict[str, bool]:
@@ -41,6 +58,7 @@ def tools(board: Board) -> dict[str, bool]:
     from edgelearn import images
     from edgelearn.errors import MissingToolError
     from edgelearn.paths import native
+    from edgelearn.programmers import ways
 
     found: dict[str, bool] = {}
     if "sim" in board.ports:
@@ -48,28 +66,101 @@ def tools(board: Board) -> dict[str, bool]:
             found["sim"] = native("el-sim").is_file()
         except MissingToolError:
             found["sim"] = False
-    if board.qemu_machine:
-        found["qemu"] = which(QEMU) is not None
+    if board.qemu_machine and board.toolchain:
+        found["qemu"] = which(board.toolchain.emulator) is not None
     if board.is_host:
         found["torch"] = find_spec("torch") is not None
     if board.prefix:
         found["compiler"] = which(board.prefix + "gcc") is not None
-        found["image"] = images.ready(board) is not None
+        if not board.has_plan:
+            found["image"] = images.ready(board) is not None
+    if board.programmer:
+        found["programmer"] = any(way.is_drive or which(way.tool.program) for way in ways(board))
     return found
 
 
 def _human(data: dict[str, Any]) -> RenderableType:
-    columns = ("board", "core", "RAM", "flash", "numbers", "ports", "verified", "missing")
+    columns = ("board", "what it is", "core", "RAM", "flash", "reached by", "tried")
     rows = [
-        (
-            b["id"], b["core"], _short(b["ram"]), _short(b["flash"]), " ".join(b["dtypes"]), " ".join(b["ports"]),
-            b["verified"], " ".join(name for name, here in b["tools"].items() if not here) or "-",
-        )
+        (b["id"], b["name"], b["core"], short(b["ram"]), short(b["flash"]), _reached(b["ports"]), b["tried"])
         for b in data["boards"]
-    ]  # fmt: skip
-    return output.table(columns, rows, right=("RAM", "flash"), wrap=("ports", "missing"))
+    ]
+    shown = output.table(columns, rows, right=("RAM", "flash"), wrap=("what it is", "tried"))
+    return output.group(shown, *map(output.text, _remarks(data["boards"])))
 
 
-def _short(nbytes: int) -> str:
+def _remarks(found: list[dict[str, Any]]) -> list[str]:
+    """What the table does not say: that nothing ran on hardware, and for which boards a tool is missing."""
+    none = [] if any(b["verified"] == "hardware" for b in found) else ["None of them has been run on hardware yet."]
+    lacking = [b["id"] for b in found if not all(here for name, here in b["tools"].items() if name != "image")]
+    missing = [f"A tool is missing for {', '.join(lacking)}: edgelearn doctor"] if lacking else []
+    return [*none, *missing, "All about one: edgelearn boards ID"]
+
+
+def _reached(ports: list[str]) -> str:
+    return ", ".join(WAYS[port] for port in ports if port in WAYS)
+
+
+def _one(data: dict[str, Any], board: Board) -> RenderableType:
+    (told,) = data["boards"]
+    rows = [(name, value, remark) for name, value, remark in _facts(board, told) if value]
+    lines = [f"  {name:<{NAME}} {value}" + (f"   ({remark})" if remark else "") for name, value, remark in rows]
+    sources = ["Sources:", *(f"  {line}" for line in board.source)]
+    head = output.text(f"{board.id}: {board.name}", "bold")
+    return output.group(head, *map(output.text, [*lines, *sources]))
+
+
+def _facts(board: Board, told: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(name, value, remark); those without a value are left out."""
+    here = told["tools"]
+    chip = bool(board.prefix)
+    return [
+        ("tried", _tried(board), ""),
+        ("core", board.core, f"{board.clock / 1e6:g} MHz as the image runs it" if board.clock else ""),
+        ("RAM", f"{board.ram:,} B", f"from 0x{board.ram_at:08x}" if chip else ""),
+        ("flash", f"{board.flash:,} B", f"from 0x{board.flash_at:08x}" if chip else ""),
+        ("own memory", f"{board.nv:,} B" if board.nv else "", "at the end of the flash, for two copies of the state"),
+        ("stack", f"{board.stack:,} B" if board.stack else "", "set aside"),
+        ("link", f"{board.link:,} B" if board.link else "", "set aside for ring and frames"),
+        ("largest plan", f"{board.plan_max:,} B", ""),
+        ("numbers", ", ".join(board.dtypes), ""),
+        ("reached by", _reached(told["ports"]), f"{board.baud:,} baud" if "serial" in board.ports else ""),
+        ("USB", ", ".join(board.usb), "of its serial port"),
+        ("port in C", port(board), ""),
+        ("compiler", f"{board.prefix}gcc" if chip else "", _here(here.get("compiler"))),
+        ("flags", " ".join((*board.cflags, board.optimize)) if chip else "", ""),
+        ("emulator", f"QEMU {board.qemu_machine}" if board.qemu_machine else "", _here(here.get("qemu"))),
+        *_programmers(board),
+    ]
+
+
+def _programmers(board: Board) -> list[tuple[str, str, str]]:
+    """What `edgelearn flash` would do, a line for each way."""
+    from shutil import which
+
+    from edgelearn.boards import ARDUINO
+    from edgelearn.programmers import ways
+
+    if board.family == ARDUINO:
+        return [("written by", "Arduino's tools", "docs/arduino.md")]
+    shown = [
+        (str(way), "" if way.is_drive else _here(which(way.tool.program) is not None) or way.tool.get)
+        for way in ways(board)
+    ]
+    return [("written by" if i == 0 else "or", name, remark) for i, (name, remark) in enumerate(shown)]
+
+
+def port(board: Board) -> str:
+    """Where the C is that drives the board; "" where there is none."""
+    from edgelearn.boards import ARDUINO, TORCH
+
+    return {ARDUINO: "firmware/arduino", TORCH: ""}.get(board.family, f"firmware/ports/{board.family}")
+
+
+def _here(found: bool | None) -> str:
+    return "" if found is not False else "not installed: edgelearn doctor"
+
+
+def short(nbytes: int) -> str:
     """``16 KB``, ``4 MB``: memories come in powers of two."""
     return f"{nbytes >> 20} MB" if nbytes >= 1 << 20 else f"{nbytes >> 10} KB"

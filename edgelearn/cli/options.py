@@ -9,7 +9,7 @@ import typer
 from edgelearn.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-Board = Annotated[str, typer.Option("--board", metavar="ID", help="The board; see: edgelearn boards")]
+Board = Annotated[str, typer.Option("--board", metavar="ID", help="The board; see: edgelearn boards. Or a board file.")]
 AnyBoard = Annotated[str | None, typer.Option("--board", metavar="ID", help="Another board than the run's own.")]
 Port = Annotated[
     str | None,
