@@ -14,42 +14,33 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
-from edgelearn import stackbound
+from edgelearn import avr, stackbound
+from edgelearn.boards import Board
 from edgelearn.errors import ConfigError, DoesNotFitError, EdgeLearnError, MissingToolError, StorageFullError
 from edgelearn.paths import cache_dir, resource
+from edgelearn.toolchains import TOOLCHAINS, Toolchain
 
-INSTALL = {"arm-none-eabi-": "sudo apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"}
+INSTALL = {prefix: toolchain.install for prefix, toolchain in TOOLCHAINS.items()}
 PACKAGED = Path(__file__).resolve().parent / "images"
 INCLUDES = ("include", "hal", "core", "gen", "ports/common")
 LINK_SYMBOLS = ("link", "ring")  # frame buffers and control block (an application has none), receive ring
+PLAN_NAME = "app"  # of the network whose plan is compiled in: the files are app_plan.c and app_plan.h
+FIXED = "ports/common/fixed.c"  # main of an image with a plan
 PLAN_FROM_LINK = ("ports/common/main.c", "gen/el_kernels_all.c")  # what an application brings itself
+UNSAID = re.compile(r"EL_(\w+)\W+ undeclared")  # by the defines of a board file
 COMPLAINT = re.compile(r"error:|undefined reference|multiple definition|overflowed")
-BASIC_FRAME, FPU_FRAME = 36, 108  # bytes pushed for an interrupt: 8 or 26 words, and one to align the stack
-
-
-class Board(Protocol):
-    """What an image needs to know of its board (see edgelearn.boards.Board)."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def family(self) -> str: ...
-    @property
-    def cflags(self) -> tuple[str, ...]: ...
-    @property
-    def prefix(self) -> str: ...
-    @property
-    def dtypes(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
 class Image:
-    """A linked image. Sizes in bytes; ``bss`` leaves the stack out, ``stack_bound`` is the most it can need."""
+    """A linked image. Sizes in bytes; ``bss`` leaves the stack out.
+
+    ``stack_bound`` is the most stack it can need, 0 where the compiler writes no call graphs: unknown.
+    """
 
     path: Path
     text: int
@@ -65,14 +56,29 @@ class Image:
 
 @dataclass(frozen=True)
 class Family:
-    """How the images of one firmware/ports/<family> are compiled."""
+    """How the images of one firmware/ports/<family> are made; what differs between its boards is in their files."""
 
-    flags: tuple[str, ...]
+    shared: tuple[str, ...]  # C files of ports/common; its headers come along
+    script: str  # linker script, in ports/common or in the family's folder; it includes memory.ld
+    link: tuple[str, ...] = ("-nostartfiles",)
+    flags: tuple[str, ...] = ()
 
 
+CORTEX_M = Family(("main.c", "start.c", "cortexm.c"), "cortexm.ld")
+WITH_SYSTICK = Family((*CORTEX_M.shared, "systick.c"), CORTEX_M.script)  # no other clock for microseconds
+RISC_V = Family(("main.c", "start.c", "riscv.c"), "riscv.ld")
+AVR = Family(  # address spaces are no part of standard C; each pointer to a plan must say where it points
+    ("main.c",), "avr.ld", link=(), flags=("-std=gnu11", "-Waddr-space-convert", "-Wno-unknown-pragmas")
+)
 FAMILIES = {
-    "nrf51": Family(("-Os", "-DEL_MAX_FRAME=128")),
-    "cmsdk": Family(("-O2",)),
+    "nrf5x": CORTEX_M,
+    "cmsdk": CORTEX_M,
+    "stm32": WITH_SYSTICK,
+    "stellaris": WITH_SYSTICK,
+    "rp2040": CORTEX_M,
+    "sifive": RISC_V,
+    "virt": RISC_V,
+    "avr": AVR,
 }
 
 
@@ -85,8 +91,11 @@ def sources(family: str) -> list[Path]:
     root = resource("firmware")
     if family not in FAMILIES or not (root / "ports" / family).is_dir():
         raise ConfigError(f"There is no firmware image for the family '{family}'.", f"Families: {', '.join(FAMILIES)}.")
+    made_of = FAMILIES[family]
+    common = {*made_of.shared, made_of.script}
     folders = [root / folder for folder in (*INCLUDES, f"ports/{family}")]
-    return [file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in (".c", ".h", ".ld")]
+    files = [file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in (".c", ".h", ".ld")]
+    return [file for file in files if file.parent.name != "common" or file.suffix == ".h" or file.name in common]
 
 
 def app_sources(family: str, folder: Path) -> list[Path]:
@@ -107,9 +116,9 @@ def app_sources(family: str, folder: Path) -> list[Path]:
 
 
 def source_hash(board: Board, files: Sequence[Path] | None = None) -> str:
-    """SHA-256 over names and bytes of the sources (the firmware's, where None) and this board's flags."""
+    """SHA-256 over names and bytes of the sources (the firmware's, where None), this board's flags and its memory."""
     root, files = resource("firmware"), sources(board.family) if files is None else files
-    digest = hashlib.sha256(json.dumps(flags(board)).encode())
+    digest = hashlib.sha256(json.dumps([*flags(board), memory_script(board)]).encode())
     for file in files:
         name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
         digest.update(f"\0{name}\0".encode() + file.read_bytes())
@@ -118,11 +127,44 @@ def source_hash(board: Board, files: Sequence[Path] | None = None) -> str:
 
 def flags(board: Board) -> list[str]:
     """Compiler flags that decide what the image is, without paths."""
+    family, specs = FAMILIES[board.family], _toolchain(board).specs
     no_f32 = [] if "f32" in board.dtypes else ["-DEL_NO_F32"]
-    warnings = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
+    warnings = ["-Wall", "-Wextra", "-Werror"]
     # No fused multiply-add: floats must come out as in the reference interpreter.
-    code = ["-ffunction-sections", "-fdata-sections", "-ffp-contract=off", f'-DEL_BOARD_ID="{board.id}"']
-    return [*board.cflags, *FAMILIES[board.family].flags, *no_f32, *warnings, *code]
+    code = ["-ffunction-sections", "-fdata-sections", "-ffp-contract=off"]
+    return [
+        "-std=c11",
+        *board.cflags,
+        board.optimize,
+        *specs,
+        *family.flags,
+        *no_f32,
+        *warnings,
+        *code,
+        *_defines(board),
+    ]
+
+
+def _defines(board: Board) -> list[str]:
+    """What the board file tells the port."""
+    figures = {"CLOCK": board.clock, "BAUD": board.baud, "NV_BYTES": board.nv, "NV_PAGE": board.nv_page}
+    return [
+        f'-DEL_BOARD_ID="{board.id}"',
+        *(f"-DEL_{name}={value}u" for name, value in figures.items()),
+        *(f"-DEL_{define}" for define in board.defines),
+    ]
+
+
+def memory_script(board: Board) -> str:
+    """``memory.ld``: where this board's memories are, for the linker script of its family."""
+    return f"""MEMORY
+{{
+  FLASH (rx) : ORIGIN = {board.flash_at:#010x}, LENGTH = {board.flash - board.nv}
+  RAM (rwx) : ORIGIN = {board.ram_at:#010x}, LENGTH = {board.ram}
+}}
+__stack_size = {board.stack};
+__nv_start = ORIGIN(FLASH) + LENGTH(FLASH);
+"""
 
 
 def build(board: Board) -> Image:
@@ -130,14 +172,18 @@ def build(board: Board) -> Image:
 
     Raises:
         MissingToolError: it must be built and there is no cross compiler.
-        ConfigError: the board has no image (it is no microcontroller of a known family).
+        ConfigError: the board has no image (it is no microcontroller of a known family), or none without a plan;
+            or its file sets less aside for the link than the image takes.
         DoesNotFitError: the stack's bound exceeds the stack.
         StorageFullError: the cache cannot be written.
     """
+    if board.has_plan:
+        problem = f"The image of {board.id} has a plan compiled in: there is one for each recipe."
+        raise ConfigError(problem, f"Name the recipe: edgelearn train digits-tiny --board {board.id}")
     wanted = source_hash(board)
     if packaged := _packaged(board, wanted):
         return packaged
-    return _cached(board, sources(board.family), wanted)
+    return _within(board, _cached(board, sources(board.family), wanted))
 
 
 def build_app(board: Board, folder: Path) -> Image:
@@ -156,13 +202,45 @@ def build_app(board: Board, folder: Path) -> Image:
     return _cached(board, files, source_hash(board, files), f"{folder.resolve().name}-")
 
 
+def build_with_plan(board: Board, plan: Mapping[str, bytes]) -> Image:
+    """The image of a board whose plan is compiled in, and which the host trains over the link.
+
+    Args:
+        plan: what the backend ``plan-c`` makes of a network called ``PLAN_NAME``, by file name.
+
+    Raises:
+        as ``build_app``.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "plan"
+        folder.mkdir()
+        shutil.copyfile(resource("firmware") / FIXED, folder / Path(FIXED).name)
+        for name, raw in plan.items():
+            (folder / name).write_bytes(raw)
+        return build_app(board, folder)
+
+
 def ready(board: Board) -> Image | None:
     """The image of ``board`` if it need not be built: packaged, or cached for the compiler that is here."""
+    if board.has_plan:
+        return None
     wanted = source_hash(board)
     try:
         return _packaged(board, wanted) or _load(_folder(board, _compiler(board.prefix), wanted) / f"{board.id}.json")
     except MissingToolError:
         return None
+
+
+def _within(board: Board, image: Image) -> Image:
+    """``image``, which keeps what its board file promises of the link.
+
+    Raises:
+        ConfigError: it takes more.
+    """
+    if image.link_bytes > board.link:
+        problem = f"Ring and frames of {board.id} take {image.link_bytes} bytes, and its file sets {board.link} aside."
+        raise ConfigError(problem, f"Raise link in it to {image.link_bytes} or more.")
+    return image
 
 
 def _packaged(board: Board, wanted: str) -> Image | None:
@@ -193,13 +271,20 @@ def _load(manifest: Path) -> Image | None:
         return None  # of another version: build it again
 
 
+def _toolchain(board: Board) -> Toolchain:
+    if board.toolchain is None:
+        raise ConfigError(
+            f"There is no compiler for the board '{board.id}'.", "Add its prefix = ... to the board file."
+        )
+    return board.toolchain
+
+
 def _compiler(prefix: str) -> str:
     """First line of the compiler's ``--version``."""
     try:
         shown = subprocess.run([prefix + "gcc", "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        install = INSTALL.get(prefix, f"Install {prefix}gcc.")
-        raise MissingToolError(f"The cross compiler {prefix}gcc is not installed.", install) from error
+        raise MissingToolError(f"The cross compiler {prefix}gcc is not installed.", INSTALL[prefix]) from error
     return shown.stdout.splitlines()[0]
 
 
@@ -237,19 +322,39 @@ def _compile(scratch: Path, board: Board, files: Sequence[Path], compiler: str, 
     gcc, common = board.prefix + "gcc", flags(board)
     units = [str(file) for file in files if file.suffix == ".c"]
     includes = [f"-I{root / folder}" for folder in INCLUDES]
-    _run([gcc, "-c", *common, "-fcallgraph-info=su", f"-ffile-prefix-map={root}=firmware", *includes, *units], scratch)
+    notes = ["-fcallgraph-info=su", f"-ffile-prefix-map={root}=firmware"] if _toolchain(board).callgraph else []
+    _run([gcc, "-c", *common, *notes, *includes, *units], scratch)
+    (scratch / "memory.ld").write_text(memory_script(board))
     elf = scratch / f"{board.id}.elf"
-    script = root / "ports" / board.family / "link.ld"
-    objects = sorted(file.name for file in scratch.glob("*.o"))
-    link = ["--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections", f"-L{root / 'ports/common'}", "-T", str(script)]
-    _run([gcc, *common, *link, *objects, "-lm", "-o", elf.name], scratch)
+    link = [
+        gcc,
+        *common,
+        *_link_flags(board, root),
+        *sorted(f.name for f in scratch.glob("*.o")),
+        "-lm",
+        "-o",
+        elf.name,
+    ]
+    _run(link, scratch)
+    if board.prefix == avr.PREFIX and (pad := avr.pad_for_emulator(_disassembled(elf, board))):
+        _run([*link, f"-Wl,--defsym=__pad={pad}"], scratch)
     return _measure(elf, board, compiler, wanted)
+
+
+def _link_flags(board: Board, root: Path) -> list[str]:
+    family = FAMILIES[board.family]
+    script = ["-T", family.script] if family.script else []
+    search = ["-L.", f"-L{root / 'ports/common'}", f"-L{root / 'ports' / board.family}"]
+    return [*family.link, "-Wl,--gc-sections", *search, *script]
 
 
 def _run(command: Sequence[str], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         said = next((line for line in done.stderr.splitlines() if COMPLAINT.search(line)), done.stderr)
+        if unsaid := UNSAID.search(said):
+            problem = f"The board file does not say {unsaid[1]}, which its family needs."
+            raise ConfigError(problem, f'Add "{unsaid[1]}=..." to its defines: docs/add-a-board.md.')
         raise EdgeLearnError(
             f"{command[0]} failed: {said.strip()}", "If the file is yours, mend it; else please report it."
         )
@@ -262,12 +367,10 @@ def _measure(elf: Path, board: Board, compiler: str, wanted: str) -> Image:
     address = {name: value for name, (value, _) in symbols.items()}
     text, data, bss = map(int, _run([board.prefix + "size", elf.name], elf.parent).splitlines()[1].split()[:3])
     stack = address["__stack_top"] - address["__stack_limit"]
-    frame = FPU_FRAME if any(flag.startswith("-mfpu") for flag in board.cflags) else BASIC_FRAME
-    graphs = (file.read_text() for file in sorted(elf.parent.glob("*.ci")))
-    bound = stackbound.stack_bound(stackbound.read(graphs, symbols), frame)
+    bound = _stack_bound(elf, board, symbols)
     if bound > stack:
         need = f"The stack of {board.id} has {stack} bytes and may need {bound}."
-        raise DoesNotFitError(need, "Raise __stack_size in its link.ld.")
+        raise DoesNotFitError(need, f"Raise stack in its board file to {bound} or more.")
     return Image(
         path=elf,
         text=text,
@@ -280,6 +383,20 @@ def _measure(elf: Path, board: Board, compiler: str, wanted: str) -> Image:
         compiler=compiler,
         source_hash=wanted,
     )
+
+
+def _disassembled(elf: Path, board: Board) -> str:
+    return _run([board.prefix + "objdump", "-d", elf.name], elf.parent)
+
+
+def _stack_bound(elf: Path, board: Board, symbols: dict[str, tuple[int, int]]) -> int:
+    """By the compiler's call graphs, which lie beside the image; without them by its code, where we can read that; else 0."""
+    toolchain = _toolchain(board)
+    if not toolchain.callgraph:
+        return avr.stack_bound(_disassembled(elf, board), board.flash > avr.SHORT) if board.prefix == avr.PREFIX else 0
+    frame = toolchain.fpu_frame if any(flag.startswith("-mfpu") for flag in board.cflags) else toolchain.frame
+    graphs = (file.read_text() for file in sorted(elf.parent.glob("*.ci")))
+    return stackbound.stack_bound(stackbound.read(graphs, symbols), frame)
 
 
 def _symbols(listing: str) -> dict[str, tuple[int, int]]:
@@ -296,11 +413,15 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--app", type=Path, metavar="FOLDER", help="an application instead of the package's images")
     parser.add_argument("boards", nargs="*", metavar="BOARD")
     given = parser.parse_args(arguments)
-    chosen = [boards.load(i) for i in given.boards] or [b for b in boards.all_boards() if b.family in FAMILIES]
+    chosen = [boards.load(i) for i in given.boards] or _own_images(boards.all_boards())
     for board in chosen:
         image = build_app(board, given.app) if given.app else _package(board)
         sizes = f"text {image.text}, data {image.data}, bss {image.bss}, stack {image.stack_bound} of {image.stack}"
         print(f"{board.id}: {sizes}" + (f"\n{image.path}" if given.app else ""))  # noqa: T201 (a program)
+
+
+def _own_images(every: Sequence[Board]) -> list[Board]:
+    return [board for board in every if board.family in FAMILIES and not board.has_plan]
 
 
 def _package(board: Board) -> Image:

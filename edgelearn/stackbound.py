@@ -1,10 +1,10 @@
 """How deep can the stack get? Read from the call graphs that gcc writes with ``-fcallgraph-info=su``.
 
 The bound is the deepest way down from the entry, plus the deepest interrupt handler, plus what the hardware pushes for
-it. Handlers of one priority do not nest, and every port gives all of its interrupts the same one. Three kinds of call go
+it. Handlers of one priority do not nest, and every port gives all of its interrupts the same one. Four kinds of call go
 through a pointer, and their targets are known by name: `step.c` runs kernels (``el_k_*``), `plan.c` checks shapes
-(``el_check_*``), and anybody may use the board (``hal_*``). Recursion, frames whose size only run time knows, and
-functions that nobody has measured are errors.
+(``el_check_*``), `bootrom.c` uses what is in the chip, and anybody may use the board (``hal_*``). Recursion, frames
+whose size only run time knows, and functions that nobody has measured are errors.
 """
 
 from __future__ import annotations
@@ -17,15 +17,21 @@ from pathlib import PurePosixPath
 from edgelearn.errors import EdgeLearnError
 
 INDIRECT = "__indirect_call"
-HAL, KERNELS, CHECKS = "hal_", "el_k_", "el_check_"
+HAL, KERNELS, CHECKS, BOOT_ROM = "hal_", "el_k_", "el_check_", "boot ROM"
 # Who may call what through a pointer; any file that is not named calls the board only.
-INDIRECT_TARGETS: Mapping[str, tuple[str, ...]] = {"step.c": (KERNELS, HAL), "plan.c": (CHECKS,)}
+INDIRECT_TARGETS: Mapping[str, tuple[str, ...]] = {
+    "step.c": (KERNELS, HAL),
+    "plan.c": (CHECKS,),
+    "bootrom.c": (BOOT_ROM,),
+}
 
 # Functions of the compiler and the C library, which come without a call graph: bytes, generous. Beside each row the
 # deepest one found in the disassembly of gcc 12.2 and newlib-nano (Cortex-M0, M4F). Doubles are left out: none
 # may be used.
 ALLOWANCES: tuple[tuple[re.Pattern[str], int], ...] = (
     (re.compile(r"mem(cpy|set|move|cmp)|strlen|__aeabi_(u?idiv(mod)?|mem\w+)|__gnu_thumb1_case_\w+"), 64),  # 36
+    (re.compile(r"__u?(div|mod)(si|di)3"), 64),  # 0: __udivdi3 of RISC-V
+    (re.compile(BOOT_ROM), 256),  # not measured: five small functions deep in the source of the RP2040's
     (re.compile(r"__aeabi_(i2f|ui2f|f(?!2d)\w+|cf\w+|u?l(?!2d)\w+)|__clzsi2"), 128),  # 108: __aeabi_ldivmod
     (re.compile(r"(exp|log|tanh|sqrt|floor|round|ldexp|scalbn|fabs|nearbyint|rint|lrint|pow)f"), 192),  # 144: powf
 )
@@ -69,6 +75,8 @@ def read(texts: Iterable[str], linked: Container[str] | None = None) -> Graph:
         indirect += _add_unit(graph, text)
     for caller, unit in indirect:
         for prefix in INDIRECT_TARGETS.get(unit, (HAL,)):
+            if allowance(prefix) is not None:
+                graph.calls[caller].add(prefix)
             graph.calls[caller].update(t for t in graph.named(prefix) if linked is None or own_name(t) in linked)
     return graph
 

@@ -17,7 +17,8 @@ class Target:
     flash: int
     stack: int  # reserved for the stack
     link: int  # receive ring, frame buffers and control blocks
-    plan_max: int  # largest plan that the board takes over the link
+    plan_max: int  # largest plan that the board takes, over the link or compiled in
+    plan_in_flash: bool = False  # compiled in: it needs no RAM
 
     @property
     def pool(self) -> int:

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from edgelearn.toolchains import TOOLCHAINS
+
 # A deadline per example is a timed test, and this machine may be shared.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-TOOLS = ("qemu-system-arm", "arm-none-eabi-gcc")
+ARM = "arm-none-eabi-"
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +25,15 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tests marked ``qemu`` are skipped where the tools are missing, and fail there under EDGELEARN_REQUIRE_QEMU=1."""
-    if item.get_closest_marker("qemu") is None:
+    """Tests marked ``qemu`` are skipped where the tools are missing, and fail there under EDGELEARN_REQUIRE_QEMU=1.
+
+    ``qemu("avr-")`` names another compiler than Arm's; with it goes another emulator.
+    """
+    marker = item.get_closest_marker("qemu")
+    if marker is None:
         return
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    chains = [TOOLCHAINS[prefix] for prefix in marker.args or (ARM,)]
+    missing = [tool for row in chains for tool in (row.emulator, f"{row.prefix}gcc") if shutil.which(tool) is None]
     if not missing:
         return
     reason = f"needs {', '.join(missing)}: make tools"

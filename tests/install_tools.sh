@@ -1,9 +1,19 @@
 #!/bin/sh
 # Installs the emulators and cross compilers that the tests use, where that needs no password; else says what to type.
 set -eu
-packages="qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-avr avr-libc"
-if command -v qemu-system-arm >/dev/null && command -v arm-none-eabi-gcc >/dev/null &&
-  command -v avr-gcc >/dev/null; then exit 0; fi
+arm="qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi"
+riscv="gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf"
+avr="gcc-avr avr-libc arduino-core-avr"
+packages="$arm $riscv $avr qemu-system-misc"
+
+all_here() {
+  for tool in qemu-system-arm qemu-system-riscv32 qemu-system-avr \
+    arm-none-eabi-gcc riscv64-unknown-elf-gcc avr-gcc; do
+    command -v "$tool" >/dev/null || return 1
+  done
+  [ -d /usr/share/arduino/hardware/arduino/avr ] || [ ! -d /var/lib/dpkg ]
+}
+if all_here; then exit 0; fi
 
 as_root=""
 if [ "$(id -u)" != 0 ]; then as_root="sudo -n"; fi

@@ -19,6 +19,7 @@ from pathlib import Path
 from edgelearn.errors import LinkLostError, MissingToolError
 from edgelearn.link import guard
 from edgelearn.link.transport import SocketTransport, TcpTransport, Transport, open_serial
+from edgelearn.toolchains import install_emulator
 
 _START_S = 10.0
 _STOP_S = 2.0
@@ -149,7 +150,7 @@ def _sim_port(child: Child) -> Transport:
 
 
 class QemuTransport(ChildTransport):
-    """Boots ``image`` (an ELF file) in QEMU's ``machine`` and talks to its first serial port.
+    """Starts QEMU with an image in it (``command``, see Board.qemu_command) and talks to its first serial port.
 
     QEMU connects to us, so that no port number can be taken by somebody else between choosing and using it.
 
@@ -158,16 +159,11 @@ class QemuTransport(ChildTransport):
         LinkLostError: it did not start.
     """
 
-    def __init__(
-        self, machine: str, image: Path, arguments: Sequence[str] = (), program: str = "qemu-system-arm"
-    ) -> None:
-        if not shutil.which(program):
-            raise MissingToolError(
-                f"{program} is not installed.", f"sudo apt-get install {_PACKAGES.get(program, 'qemu-system')}"
-            )
+    def __init__(self, command: Sequence[str]) -> None:
+        demand_emulator(command[0])
         with socket.create_server(("127.0.0.1", 0), backlog=1) as listener:
-            command = _qemu_command(program, machine, image, listener.getsockname()[1], arguments)
-            child = Child("QEMU", [sys.executable, "-I", "-S", guard.__file__, *command])
+            line = f"socket,id=link,host=127.0.0.1,port={listener.getsockname()[1]},nodelay=on"
+            child = emulator(command, line)
             try:
                 super().__init__("qemu", child, SocketTransport("qemu", _accept(listener, child)))
                 time.sleep(_BOOT_S)
@@ -176,19 +172,16 @@ class QemuTransport(ChildTransport):
                 raise
 
 
-_PACKAGES = {
-    "qemu-system-arm": "qemu-system-arm",
-    "qemu-system-avr": "qemu-system-misc",
-    "qemu-system-riscv32": "qemu-system-misc",
-}
+def demand_emulator(program: str) -> None:
+    """Raises MissingToolError, with the line that installs it, if the emulator is not here."""
+    if not shutil.which(program):
+        raise MissingToolError(f"{program} is not installed.", install_emulator(program))
 
 
-def _qemu_command(program: str, machine: str, image: Path, port: int, arguments: Sequence[str]) -> list[str]:
-    line = f"socket,id=link,host=127.0.0.1,port={port},nodelay=on"
-    return [
-        *(program, "-M", machine, "-display", "none", "-monitor", "none", "-parallel", "none"),
-        *("-chardev", line, "-serial", "chardev:link", "-kernel", str(image), *arguments),
-    ]
+def emulator(command: Sequence[str], line: str) -> Child:
+    """QEMU as a child, its first serial port on the character device ``line``, which is called ``link``."""
+    serial = ("-chardev", line, "-serial", "chardev:link")
+    return Child("QEMU", [sys.executable, "-I", "-S", guard.__file__, *command, *serial])
 
 
 def _accept(listener: socket.socket, child: Child) -> socket.socket:

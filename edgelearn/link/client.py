@@ -72,13 +72,21 @@ class Client:
         transport: the way to the board; the client closes it.
         worst_step_s: the longest that the board takes to learn one sample; all timeouts grow by it.
         lost_s: seconds without progress after which the link is given up.
+        clock: seconds that only ever grow; another one for a line on which time is computed.
 
     Every call raises LinkLostError after that time, BoardRestarted when the board started anew in between, and the
     EdgeLearnError that fits the board's code when it refuses.
     """
 
-    def __init__(self, transport: Transport, *, worst_step_s: float = 0.0, lost_s: float = LOST_S) -> None:
-        self._link = Exchange(transport, worst_step_s, lost_s)
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        worst_step_s: float = 0.0,
+        lost_s: float = LOST_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._link = Exchange(transport, worst_step_s, lost_s, clock)
         self._hello: Hello | None = None
         self._next_id = 0
         self.step = 0  # samples learnt by the board's state, as last heard
@@ -276,12 +284,12 @@ class Client:
     def _stream(self, window: Window, answer: Callable[[Message], None], locate: Callable[[], None]) -> None:
         """Sends until the board has everything. ``locate`` finds out where the board stands and rewinds the window."""
         link = self._link
-        heard = moved = time.monotonic()
+        heard = moved = link.clock()
         while not window.done:
             mark = window.mark
             if wire := window.fill(link.pace.frame):
                 link.send(wire)
-                heard = time.monotonic()
+                heard = link.clock()
             if window.starved:
                 locate()
             elif (messages := link.receive(link.wait)) is None:
@@ -291,7 +299,7 @@ class Client:
             else:
                 for message in messages:
                     answer(message)
-            now = time.monotonic()
+            now = link.clock()
             if window.mark > mark:
                 link.pace.arrived(now - heard)
                 heard = moved = now

@@ -30,6 +30,7 @@ class BoardLike(Protocol):
     def baud(self) -> int: ...
     @property
     def qemu_machine(self) -> str: ...
+    def qemu_command(self, image: Path) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def open_port(board: BoardLike, port: str | None, image: Callable[[], Path], sim
         return SimTransport(sim, ["--board", board.id])
     if port == "qemu":
         _demand(board, "qemu", bool(board.qemu_machine))
-        return QemuTransport(board.qemu_machine, image())
+        return QemuTransport(board.qemu_command(image()))
     if port.startswith("tcp://"):
         return TcpTransport(port)
     if port.startswith("replay:"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from edgelearn.errors import VersionError
 from edgelearn.link.frame import Decoder, encode
@@ -23,10 +24,18 @@ class Exchange:
     Args:
         worst_step_s: the longest that the board may be deaf, because it learns a sample.
         lost_s: seconds without progress after which the link is given up.
+        clock: seconds that only ever grow.
     """
 
-    def __init__(self, transport: Transport, worst_step_s: float = 0.0, lost_s: float = LOST_S) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        worst_step_s: float = 0.0,
+        lost_s: float = LOST_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.transport = transport
+        self.clock = clock
         self.lost_s = lost_s
         self.worst_step_s = worst_step_s
         self.pace = Pace()
@@ -89,17 +98,17 @@ class Exchange:
         """
         seq = self.next_seq()
         wire = encode(pack(name, seq, data, (), **fields))
-        sent = time.monotonic()
+        sent = self.clock()
         reply, attempts = self._attempt(seq, wire, every), 1
         while reply is None:
-            if time.monotonic() - sent > self.patience:
+            if self.clock() - sent > self.patience:
                 raise silence(self.transport.name, self.patience)
             self.missed()
             reply, attempts = self._attempt(seq, wire, every), attempts + 1
         if attempts > 1:
             self._repeated = seq
         elif not every:
-            self.pace.arrived(time.monotonic() - sent)
+            self.pace.arrived(self.clock() - sent)
         if reply.name not in (_REPLIES.get(name), "status"):
             raise VersionError(
                 f"The board answers '{name}' with '{reply.name}'.",
@@ -115,8 +124,8 @@ class Exchange:
 
     def _attempt(self, seq: int, wire: bytes, every: float) -> Message | None:
         self.send(wire)
-        overdue = time.monotonic() + (every + self.worst_step_s if every else self.wait)
-        while (messages := self.receive(overdue - time.monotonic())) is not None:
+        overdue = self.clock() + (every + self.worst_step_s if every else self.wait)
+        while (messages := self.receive(overdue - self.clock())) is not None:
             for message in messages:
                 if message.seq == seq:
                     return message

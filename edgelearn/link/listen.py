@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgelearn.errors import MissingToolError, PortBusyError, UsageError
-from edgelearn.link import guard
-from edgelearn.link.children import Child
+from edgelearn.errors import PortBusyError, UsageError
+from edgelearn.link.children import Child, demand_emulator, emulator
 from edgelearn.link.discover import BoardLike
 from edgelearn.link.transport import split_address
 
-QEMU = "qemu-system-arm"
 _START_S = 10.0
 
 
@@ -45,7 +41,7 @@ def listen(
         child = Child("The sim board", [str(sim), "--tcp", where, "--board", board.id, *arguments])
         started = child.first_line().startswith("port ")
     elif board.qemu_machine:
-        child = Child("QEMU", [sys.executable, "-I", "-S", guard.__file__, *_command(board, where, image())])
+        child = _emulated(board.qemu_command(image()), where)
         started = _answers(host, port, child)
     else:
         raise UsageError(
@@ -71,13 +67,10 @@ def _free(host: str, port: int) -> int:
         ) from error
 
 
-def _command(board: BoardLike, where: str, image: Path) -> list[str]:
-    if not shutil.which(QEMU):
-        raise MissingToolError(f"{QEMU} is not installed.", f"sudo apt-get install {QEMU}")
+def _emulated(command: Sequence[str], where: str) -> Child:
+    demand_emulator(command[0])
     host, _, port = where.rpartition(":")
-    link = f"socket,id=link,host={host},port={port},server=on,wait=off,nodelay=on"
-    quiet = ("-display", "none", "-monitor", "none", "-parallel", "none")
-    return [QEMU, "-M", board.qemu_machine, *quiet, "-chardev", link, "-serial", "chardev:link", "-kernel", str(image)]
+    return emulator(command, f"socket,id=link,host={host},port={port},server=on,wait=off,nodelay=on")
 
 
 def _answers(host: str, port: int, child: Child) -> bool:

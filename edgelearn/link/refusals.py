@@ -30,7 +30,7 @@ _TABLE: dict[int, tuple[type[EdgeLearnError], str, str]] = {
     -17: (
         ConfigError,
         "its plan is compiled in and differs from this one",
-        "Build and flash the image for this recipe.",
+        "Write the image with this recipe's plan to the board: edgelearn flash.",
     ),
 }
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 from dataclasses import replace
@@ -15,20 +13,11 @@ import pytest
 from edgelearn import boards, images
 from edgelearn.errors import ConfigError, MissingToolError, StorageFullError
 from edgelearn.link import messages
+from tests import emulated
 from tests.firmware.host import decode, encode
 
-BOARDS = ("microbit", "mps2-an386")
 ROUND_TRIPS = 300
 RING_INDICES = 8  # bytes of the ring that hold no data
-
-
-@pytest.fixture(scope="module")
-def tools() -> None:
-    missing = [name for name in ("arm-none-eabi-gcc", "qemu-system-arm") if shutil.which(name) is None]
-    if missing and os.environ.get("EDGELEARN_REQUIRE_QEMU") == "1":
-        pytest.fail(f"not installed, but EDGELEARN_REQUIRE_QEMU=1: {', '.join(missing)}")
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
 
 
 @pytest.fixture
@@ -38,21 +27,19 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.qemu
-@pytest.mark.usefixtures("tools", "cache")
-@pytest.mark.parametrize("board_id", BOARDS)
+@pytest.mark.parametrize("board_id", emulated.params(emulated.BUILT, pytest.mark.slow))
 def test_an_image_fits_its_board_file(board_id: str) -> None:
     board = boards.load(board_id)
     image = images.build(board)
-    assert image.text + image.data <= board.flash
+    assert image.text + image.data <= board.flash - board.nv
     assert image.stack == board.stack
-    assert 0 < image.stack_bound <= board.stack
+    assert image.stack_bound <= board.stack
+    assert image.stack_bound > 0
     assert image.data + image.bss <= board.link
     assert board.target.pool <= image.pool_bytes <= board.ram - image.stack - image.data - image.bss
 
 
 @pytest.mark.qemu
-@pytest.mark.usefixtures("tools")
 def test_an_image_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     board = boards.load("microbit")
     first = images.build(board)
@@ -62,7 +49,6 @@ def test_an_image_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.qemu
-@pytest.mark.usefixtures("tools")
 def test_a_packaged_image_is_used_while_it_fits_the_sources(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images.main(["microbit"])
     board = boards.load("microbit")
@@ -88,7 +74,6 @@ def test_the_sim_board_has_no_image() -> None:
 
 
 @pytest.mark.qemu
-@pytest.mark.usefixtures("tools")
 def test_a_cache_that_cannot_be_written(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (cache / "file").touch()
     monkeypatch.setenv("EDGELEARN_CACHE", str(cache / "file"))
@@ -102,16 +87,14 @@ def test_flags_are_part_of_the_hash() -> None:
     assert images.source_hash(board) == images.source_hash(boards.load("microbit"))
 
 
-@pytest.mark.qemu
-@pytest.mark.usefixtures("tools", "cache")
-@pytest.mark.parametrize("board_id", BOARDS)
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("board_id", emulated.params(("microbit", "mps2-an386")))
 def test_it_answers_in_qemu_within_its_bounds(board_id: str) -> None:
     board = boards.load(board_id)
     image = images.build(board)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = f"tcp:127.0.0.1:{server.getsockname()[1]},nodelay=on"
-        machine = ["qemu-system-arm", "-M", board.qemu_machine, "-display", "none", "-monitor", "none"]
-        process = subprocess.Popen([*machine, "-serial", port, "-kernel", str(image.path)], stdin=subprocess.DEVNULL)
+        process = subprocess.Popen([*board.qemu_command(image.path), "-serial", port], stdin=subprocess.DEVNULL)
         try:
             server.settimeout(20)
             line, _ = server.accept()

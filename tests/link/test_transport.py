@@ -233,7 +233,7 @@ def qemu(tmp_path: Path) -> str:
 
 @posix
 def test_qemu_ends_with_its_transport(qemu: str, tmp_path: Path) -> None:
-    transport = QemuTransport("board", tmp_path / "image.elf", program=qemu)
+    transport = QemuTransport([qemu, "-M", "board"])
     pid = int(transport.read(5))
     assert os.getpgid(pid) == transport.pid != os.getpgid(0)
     transport.close()
@@ -246,8 +246,8 @@ def test_qemu_does_not_outlive_a_killed_host(qemu: str, tmp_path: Path) -> None:
     import subprocess
 
     script = (
-        "from pathlib import Path; from edgelearn.link.children import QemuTransport\n"
-        f"t = QemuTransport('board', Path('x'), program={qemu!r}); print(t.read(5).decode(), flush=True); t.read(60)"
+        "from edgelearn.link.children import QemuTransport\n"
+        f"t = QemuTransport([{qemu!r}, '-M', 'board']); print(t.read(5).decode(), flush=True); t.read(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as host:
         assert host.stdout
@@ -259,9 +259,9 @@ def test_qemu_does_not_outlive_a_killed_host(qemu: str, tmp_path: Path) -> None:
 @posix
 def test_qemu_that_does_not_start_is_quoted(qemu: str) -> None:
     with pytest.raises(LinkLostError, match=r"did not start.*unsupported machine"):
-        QemuTransport("broken", Path("x"), program=qemu)
+        QemuTransport([qemu, "-M", "broken"])
     with pytest.raises(MissingToolError, match="not installed"):
-        QemuTransport("board", Path("x"), program="qemu-system-none")
+        QemuTransport(["qemu-system-none", "-M", "board"])
 
 
 def board(**changes: object) -> Any:

@@ -83,3 +83,9 @@ def test_no_entry_and_no_graph() -> None:
         bound(unit("main.c", node("main", 8)))
     with pytest.raises(StackError, match="no heading"):
         bound("not a graph")
+
+
+def test_the_boot_rom_has_an_allowance_of_its_own() -> None:
+    """What is called through a pointer in bootrom.c is in the chip: none of our functions."""
+    flash = unit("bootrom.c", node("main", 8), edge("main", "__indirect_call"), node("hal_rx", 1000))
+    assert bound(RESET, flash) == 8 + 8 + 256

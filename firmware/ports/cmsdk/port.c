@@ -1,18 +1,20 @@
-/* Arm MPS2 with the Cortex-M System Design Kit. Registers: CMSDK Technical Reference Manual r1p1, chapter 4, and for the
- * microsecond counter the FPGA system block of application note 386. */
-#define EL_RING_BYTES 2048
-
+/* Arm MPS2 and MPS3 with the Cortex-M System Design Kit; the board file says where serial port and FPGA block are. Registers:
+ * CMSDK Technical Reference Manual r1p1, chapter 4, and for the microsecond counter the FPGA system block of application
+ * note 386. */
 #include "port.h"
 
 #include "cortexm.h"
 #include "ring.h"
 
-#define UART_DATA REG(0x40004000u)
-#define UART_STATE REG(0x40004004u)
-#define UART_CTRL REG(0x40004008u)
-#define UART_INTCLEAR REG(0x4000400Cu)
-#define UART_BAUDDIV REG(0x40004010u)
-#define UART_RX_IRQ 0u
+#ifndef EL_UART_CLOCK
+#define EL_UART_CLOCK EL_CLOCK
+#endif
+
+#define UART_DATA REG(EL_UART)
+#define UART_STATE REG(EL_UART + 0x4u)
+#define UART_CTRL REG(EL_UART + 0x8u)
+#define UART_INTCLEAR REG(EL_UART + 0xCu)
+#define UART_BAUDDIV REG(EL_UART + 0x10u)
 #define STATE_TX_FULL 1u
 #define STATE_RX_FULL 2u
 #define STATE_RX_OVERRUN 8u
@@ -21,14 +23,12 @@
 #define CTRL_RX_INT 8u
 #define INT_RX 2u
 
-#define FPGA_COUNTER REG(0x40028018u) /* up by one each time the prescaler runs out */
-#define FPGA_PRESCALE REG(0x4002801Cu)
-#define CLOCK_MHZ 25u
-#define BAUD 115200u
+#define FPGA_COUNTER REG(EL_FPGA + 0x18u) /* up by one each time the prescaler runs out */
+#define FPGA_PRESCALE REG(EL_FPGA + 0x1Cu)
 
 static el_ring ring;
 
-void UART0_RX_IRQHandler(void) {
+void Uart_IRQHandler(void) {
   UART_INTCLEAR = INT_RX; /* before the byte is read: the next one asks again */
   while (UART_STATE & STATE_RX_FULL) ring_put(&ring, (uint8_t)UART_DATA);
   if (UART_STATE & STATE_RX_OVERRUN) {
@@ -71,10 +71,10 @@ static const el_hal hal = {
 };
 
 const el_hal *el_port_open(void) {
-  FPGA_PRESCALE = CLOCK_MHZ - 1u;
-  UART_BAUDDIV = CLOCK_MHZ * 1000000u / BAUD; /* before anything is enabled */
+  FPGA_PRESCALE = EL_CLOCK / 1000000u - 1u;
+  UART_BAUDDIV = EL_UART_CLOCK / EL_BAUD; /* before anything is enabled */
   UART_CTRL = CTRL_TX | CTRL_RX | CTRL_RX_INT;
-  irq_enable(UART_RX_IRQ);
+  irq_enable(EL_UART_IRQ);
   return &hal;
 }
 

@@ -1,12 +1,33 @@
 /* From reset to main on any Cortex-M. */
 #include "cortexm.h"
 
-#define STACK_PAINT 0xA5A5A5A5u
-#define OWN_FRAME_WORDS 16 /* left unpainted: this function is standing on it */
-
-extern uint32_t __data_load[], __data_start[], __data_end[], __bss_start[], __bss_end[];
+#ifndef EL_UART_IRQ
+#error "the board file names the serial port's interrupt: defines = [\"UART_IRQ=2\"]"
+#endif
 
 int main(void);
+
+typedef void (*vector)(void);
+
+/* For ports without ports/common/systick.c: nothing starts the timer. */
+__attribute__((weak, alias("Fault_Handler"))) void SysTick_IRQHandler(void);
+
+/* Stack, 15 exceptions, then the chip's interrupts up to the one that is used. */
+__attribute__((section(".vectors"), used)) static const vector vectors[16 + EL_UART_IRQ + 1] = {
+    (vector)(uintptr_t)__stack_top,
+    Reset_Handler,
+    [2] = Fault_Handler, /* NMI, and every kind of fault */
+    [3] = Fault_Handler,
+    [4] = Fault_Handler,
+    [5] = Fault_Handler,
+    [6] = Fault_Handler,
+    [7] = Fault_Handler, /* SecureFault, where there is one */
+    [11] = Fault_Handler,
+    [12] = Fault_Handler,
+    [14] = Fault_Handler,
+    [15] = SysTick_IRQHandler,
+    [16 + EL_UART_IRQ] = Uart_IRQHandler,
+};
 
 static void enable_fpu(void) {
 #ifdef __ARM_FP
@@ -16,12 +37,8 @@ static void enable_fpu(void) {
 }
 
 void Reset_Handler(void) {
-  const uint32_t *from = __data_load;
   enable_fpu(); /* first: the compiler may use its registers to copy */
-  for (uint32_t *to = __data_start; to < __data_end;) *to++ = *from++;
-  for (uint32_t *to = __bss_start; to < __bss_end;) *to++ = 0;
-  uint32_t *top = (uint32_t *)__builtin_frame_address(0) - OWN_FRAME_WORDS;
-  for (volatile uint32_t *to = __stack_limit; to < top;) *to++ = STACK_PAINT;
+  start_ram();
   main();
 }
 
@@ -29,12 +46,4 @@ void Reset_Handler(void) {
 void Fault_Handler(void) {
   REG(0xE000ED0Cu) = 0x05FA0004u; /* AIRCR: SYSRESETREQ */
   for (;;) continue;
-}
-
-uint32_t hal_stack_used(void *ctx, uint32_t *out_size) {
-  const uint32_t *p = __stack_limit;
-  (void)ctx;
-  while (p < __stack_top && *p == STACK_PAINT) p++;
-  *out_size = (uint32_t)(__stack_top - __stack_limit) * 4u;
-  return (uint32_t)(__stack_top - p) * 4u;
 }

@@ -1,4 +1,5 @@
-/* What a port gives to the shared main and to the shared Cortex-M startup. */
+/* What a port gives to the shared main. The board file tells it EL_BOARD_ID, EL_CLOCK, EL_BAUD, EL_NV_BYTES, EL_NV_PAGE and
+ * each of `defines`. */
 #ifndef EL_PORT_H
 #define EL_PORT_H
 

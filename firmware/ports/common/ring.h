@@ -5,17 +5,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The port says its size, a power of two: EL_RING_BYTES. All of it can be filled. */
+#ifndef EL_RING_BYTES
+#error "the board file says how large the receive ring is: defines = [\"RING_BYTES=512\"]"
+#endif
+
+/* A power of two. All of it can be filled. */
 _Static_assert((EL_RING_BYTES & (EL_RING_BYTES - 1)) == 0 && EL_RING_BYTES <= 32768, "ring size");
 
+/* Of one byte where that is enough: a machine of 8 bits reads two in two steps, with the interrupt in between. */
+#if EL_RING_BYTES <= 128
+typedef uint8_t el_ring_count;
+#else
+typedef uint16_t el_ring_count;
+#endif
+
 typedef struct {
-  volatile uint16_t head; /* bytes put so far, modulo 2^16 */
-  volatile uint16_t tail; /* bytes taken so far */
+  volatile el_ring_count head; /* bytes put so far, wrapping */
+  volatile el_ring_count tail; /* bytes taken so far */
   volatile uint32_t overruns;
   volatile uint8_t bytes[EL_RING_BYTES];
 } el_ring;
 
-static inline uint16_t ring_waiting(const el_ring *ring) { return (uint16_t)(ring->head - ring->tail); }
+static inline el_ring_count ring_waiting(const el_ring *ring) { return (el_ring_count)(ring->head - ring->tail); }
 
 static inline void ring_put(el_ring *ring, uint8_t byte) {
   if (ring_waiting(ring) == EL_RING_BYTES) {

@@ -2,8 +2,10 @@
 #include <string.h>
 
 #include "el_core.h"
+#include "el_link.h"
 
 size_t el_host_context_bytes(void) { return sizeof(el_t); }
+size_t el_host_link_bytes(void) { return sizeof(el_link); }
 
 /* Learns x[order[0..n)]; guesses may be NULL. Stops at the first error. */
 int el_host_learn(el_t *el, const uint8_t *x, const uint16_t *y, const uint32_t *order, uint32_t n, uint16_t *guesses) {

@@ -1,31 +1,32 @@
-/* nRF51822, wired as on the BBC micro:bit v1. Registers: nRF51 Series Reference Manual 3.0. */
-#define EL_RING_BYTES 512
-
+/* nRF51 and nRF52: the board file says at which pins the serial port is, those of the second port from 32 on. Registers: nRF51
+ * Series Reference Manual 3.0; the Product Specifications of nRF52833 and nRF52840 have the same ones, and this UART beside
+ * the one with EasyDMA. */
 #include "port.h"
 
 #include "cortexm.h"
 #include "edgelearn.h"
 #include "ring.h"
 
-#define UART_STARTRX REG(0x40002000u)
-#define UART_STARTTX REG(0x40002008u)
-#define UART_RXDRDY REG(0x40002108u)
-#define UART_TXDRDY REG(0x4000211Cu)
-#define UART_INTENSET REG(0x40002304u)
-#define UART_ENABLE REG(0x40002500u)
-#define UART_PSELTXD REG(0x4000250Cu)
-#define UART_PSELRXD REG(0x40002514u)
-#define UART_RXD REG(0x40002518u)
-#define UART_TXD REG(0x4000251Cu)
-#define UART_BAUDRATE REG(0x40002524u)
-#define UART_IRQ 2u
+#define UART_STARTRX REG(EL_UART + 0x000u)
+#define UART_STARTTX REG(EL_UART + 0x008u)
+#define UART_RXDRDY REG(EL_UART + 0x108u)
+#define UART_TXDRDY REG(EL_UART + 0x11Cu)
+#define UART_INTENSET REG(EL_UART + 0x304u)
+#define UART_ENABLE REG(EL_UART + 0x500u)
+#define UART_PSELTXD REG(EL_UART + 0x50Cu)
+#define UART_PSELRXD REG(EL_UART + 0x514u)
+#define UART_RXD REG(EL_UART + 0x518u)
+#define UART_TXD REG(EL_UART + 0x51Cu)
+#define UART_BAUDRATE REG(EL_UART + 0x524u)
 #define UART_INT_RXDRDY (1u << 2)
 #define BAUD_115200 0x01D7E000u
-#define PIN_TX 24u
-#define PIN_RX 25u
+_Static_assert(EL_BAUD == 115200, "only this baud rate's factor is written down here");
 
-#define GPIO_OUTSET REG(0x50000508u)
-#define GPIO_DIRSET REG(0x50000518u)
+#define GPIO(pin, offset) REG(0x50000000u + 0x300u * ((pin) / 32) + (offset))
+#define GPIO_OUTSET(pin) GPIO(pin, 0x508u)
+#define GPIO_DIRSET(pin) GPIO(pin, 0x518u)
+#define GPIO_PIN_CNF(pin) GPIO(pin, 0x700u + 4u * ((pin) % 32))
+#define PIN_INPUT_PULLED_UP 0xCu
 
 #define CLOCK_HFCLKSTART REG(0x40000000u)
 #define CLOCK_HFCLKSTARTED REG(0x40000100u)
@@ -45,17 +46,18 @@
 #define NVMC_WRITE 1u
 #define NVMC_ERASE 2u
 
+#define NVMC_ICACHECNF REG(0x4001E540u)
+#define UICR_APPROTECT REG(0x10001208u)
+#define APPROTECT_DISABLE REG(0x40000558u)
+
 #define FICR_DEVICEID0 REG(0x10000060u)
 #define FICR_DEVICEID1 REG(0x10000064u)
 
-#define NV_PAGE 1024u
-#define NV_BYTES (16u * NV_PAGE) /* what link.ld leaves at the end of the flash */
-
-extern uint8_t __nv_start[];
+extern uint8_t __nv_start[]; /* from the linker script */
 
 static el_ring ring;
 
-void UART0_IRQHandler(void) {
+void Uart_IRQHandler(void) {
   while (UART_RXDRDY) {
     UART_RXDRDY = 0; /* before the byte is read: reading it may bring the next one up */
     ring_put(&ring, (uint8_t)UART_RXD);
@@ -129,8 +131,8 @@ static el_hal hal = {
     .overruns = hal_overruns,
     .now_us = hal_now_us,
     .stack_used = hal_stack_used,
-    .nv_bytes = NV_BYTES,
-    .nv_page = NV_PAGE,
+    .nv_bytes = EL_NV_BYTES,
+    .nv_page = EL_NV_PAGE,
     .nv_read = hal_nv_read,
     .nv_erase = hal_nv_erase,
     .nv_prog = hal_nv_prog,
@@ -142,17 +144,18 @@ static void read_chip_id(uint8_t *out) {
 }
 
 static void open_uart(void) {
-  GPIO_OUTSET = 1u << PIN_TX; /* idle is high */
-  GPIO_DIRSET = 1u << PIN_TX;
-  UART_PSELTXD = PIN_TX;
-  UART_PSELRXD = PIN_RX;
+  GPIO_OUTSET(EL_TX_PIN) = 1u << EL_TX_PIN % 32; /* idle is high */
+  GPIO_DIRSET(EL_TX_PIN) = 1u << EL_TX_PIN % 32;
+  GPIO_PIN_CNF(EL_RX_PIN) = PIN_INPUT_PULLED_UP;
+  UART_PSELTXD = EL_TX_PIN;
+  UART_PSELRXD = EL_RX_PIN;
   UART_BAUDRATE = BAUD_115200;
   UART_ENABLE = 4;
   UART_RXDRDY = 0;
   UART_INTENSET = UART_INT_RXDRDY;
   UART_STARTTX = 1;
   UART_STARTRX = 1;
-  irq_enable(UART_IRQ);
+  irq_enable(EL_UART_IRQ);
 }
 
 /* The crystal: the RC oscillator that runs at reset may be off by more than a UART at 115,200 baud forgives. Waits a bounded time,
@@ -162,7 +165,17 @@ static void start_crystal(void) {
   for (uint32_t patience = CRYSTAL_PATIENCE; !CLOCK_HFCLKSTARTED && patience; patience--) continue;
 }
 
+/* The nRF52's flash is slower than its core. And its newer revisions shut debuggers out from reset on, until the program
+ * lets them in: that is left to UICR, as it was. */
+static void open_core(void) {
+#ifdef EL_NRF52
+  NVMC_ICACHECNF = 1;
+  APPROTECT_DISABLE = UICR_APPROTECT;
+#endif
+}
+
 const el_hal *el_port_open(void) {
+  open_core();
   start_crystal();
   TIMER0_BITMODE = TIMER_32_BIT;
   TIMER0_PRESCALER = TIMER_1_MHZ;
