@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgelearn.bench.instructions import RATE, widths
+from edgelearn.bench.instructions import PLANS, task, widths
 from edgelearn.boards import Board
 from edgelearn.compiler import Net, compile_net
 from edgelearn.data.datasets import Dataset
@@ -10,8 +10,6 @@ from edgelearn.job import backend
 from edgelearn.passes import budget
 from edgelearn.passes.quantize import Calibration
 from edgelearn.rules import find
-
-RATES = {"int8": 2.0**-4, "f32": RATE}  # integers can only have the nearest power of two
 
 
 def compile_plans(net: str, data: Dataset, board: Board, seed: int) -> dict[str, str]:
@@ -23,8 +21,9 @@ def compile_plans(net: str, data: Dataset, board: Board, seed: int) -> dict[str,
     inputs, *layers, classes = widths(net)
     calibration = Calibration(data.x_train.reshape(len(data.x_train), -1), data.y_train, seed)
     plans = {}
-    for dtype in (d for d in RATES if d in board.dtypes):
-        rule = find("mono-forward", {"lr": RATES[dtype]})
+    what = task(net)
+    for dtype in (d for d in PLANS.values() if d in board.dtypes):
+        rule = find("mono-forward", dict(what.int8) if dtype == "int8" else {"lr": what.rate})
         compiled = compile_net(rule, Net(inputs, tuple(layers), classes), calibration, dtype, (), board)
         budget.check(compiled.module, board.target, len(backend("plan").export(compiled.module, board.id)))
         plans[dtype] = backend("plan-c").export(compiled.module, board.id).decode()

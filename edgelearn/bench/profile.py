@@ -8,18 +8,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgelearn.bench import qemu
+from edgelearn.boards import Board
 from edgelearn.errors import EdgeLearnError, MissingToolError
 from edgelearn.paths import cache_dir
 
 
-def per_symbol(elf: Path, machine: str) -> dict[str, int]:
+def per_symbol(elf: Path, board: Board) -> dict[str, int]:
     """Instructions executed per symbol, the greatest first; "?" is code without one.
 
     Inlined functions count for the function that they were inlined into.
 
     Args:
         elf: a bare-metal image that ends by itself.
-        machine: QEMU's name of the board, such as ``mps2-an386``.
+        board: the one that it is for.
 
     Raises:
         MissingToolError: there is no compiler for the plugin, or no QEMU that takes one.
@@ -29,7 +30,7 @@ def per_symbol(elf: Path, machine: str) -> dict[str, int]:
     with TemporaryDirectory(prefix="edgelearn-profile-") as folder:
         counts = Path(folder) / "counts"
         try:
-            qemu.execute(machine, elf, ("-plugin", str(plugin)), {"EDGELEARN_COUNT_OUT": str(counts)})
+            qemu.execute(board, elf, ("-plugin", str(plugin)), {"EDGELEARN_COUNT_OUT": str(counts)})
         except EdgeLearnError as e:
             if "plugin" not in e.hint:
                 raise

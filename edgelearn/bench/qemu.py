@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgelearn.boards import Board
-from edgelearn.errors import ConfigError, EdgeLearnError, MissingToolError
+from edgelearn.errors import ConfigError, DoesNotFitError, EdgeLearnError, MissingToolError
+from edgelearn.images import memory_script
 from edgelearn.paths import resource
+from edgelearn.toolchains import TOOLCHAINS, Toolchain, install_emulator
 
 TIMEOUT_S = 300.0
 _BUILD_TIMEOUT_S = 120.0
-_INSTALL = {
-    "arm-none-eabi-": "sudo apt install gcc-arm-none-eabi libnewlib-arm-none-eabi",
-    "qemu-system-": "sudo apt install qemu-system-arm",
-    "cc": "sudo apt install gcc",
-}
 # GNU C, because strict C forbids the fused multiply-add: the baselines may use it.
 _CFLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-ffunction-sections", "-fdata-sections")
-_LDFLAGS = ("--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections")
+_LDFLAGS = ("-nostartfiles", "-Wl,--gc-sections")
+
+# The startup code and the clock of bench images, by the compiler's prefix. AVR has none: QEMU has no way out of it.
+CORES = {"arm-none-eabi-": "bench_cortexm.c", "riscv64-unknown-elf-": "bench_riscv.c"}
 
 
 def sources() -> Path:
@@ -41,19 +42,21 @@ def tool(name: str) -> str:
     """
     if found := shutil.which(name):
         return found
-    line = next((line for prefix, line in _INSTALL.items() if name.startswith(prefix)), f"Install {name}.")
+    row = next((row for row in TOOLCHAINS.values() if name.startswith(row.prefix)), None)
+    line = row.install if row else install_emulator(name) if name.startswith("qemu-") else f"Install {name}."
     raise MissingToolError(f"The program {name} is not installed.", line)
 
 
-def check_board(board: Board) -> None:
-    """Only boards with the CMSDK timer have the startup code and the clock of a bench image.
+def core(board: Board) -> tuple[str, Toolchain]:
+    """The C file that brings this board's startup code and clock, and the compiler of its images.
 
     Raises:
-        ConfigError: ``board`` is another one.
+        ConfigError: instructions cannot be counted on it.
     """
-    if board.family != "cmsdk" or not board.qemu_machine:
-        problem = f"Instructions cannot be counted on board '{board.id}': the bench has no image for it."
-        raise ConfigError(problem, "Use --board mps2-an386.")
+    if board.toolchain and board.prefix in CORES and board.qemu_machine:
+        return CORES[board.prefix], board.toolchain
+    problem = f"Instructions cannot be counted on board '{board.id}': the bench has no image for it."
+    raise ConfigError(problem, "Choose a Cortex-M or a RISC-V board that QEMU has, such as --board mps2-an386.")
 
 
 def build(
@@ -63,20 +66,27 @@ def build(
 
     Raises:
         MissingToolError: there is no cross compiler. ConfigError: no image can be made for this board.
+        DoesNotFitError: it is too large for the board.
         EdgeLearnError: the sources do not compile, which is a bug.
     """
-    check_board(board)
-    bench = sources()
+    (start, tools), bench = core(board), sources()
     paths = [f"-I{path}" for path in (*include, bench)]
-    command = [tool(board.prefix + "gcc"), *_CFLAGS, *board.cflags, *flags, *paths]
-    command += [str(file) for file in (bench / "bench_board.c", *files)]
-    command += [*_LDFLAGS, "-T", str(bench / "mps2.ld"), "-lm", "-o", str(elf)]
-    _call(command)
+    command = [tool(board.prefix + "gcc"), *tools.specs, *_CFLAGS, *board.cflags, *flags, *paths]
+    command += [str(file) for file in (bench / "bench_board.c", bench / start, *files)]
+    (elf.parent / "memory.ld").write_text(memory_script(board))
+    command += [*_LDFLAGS, f"-L{elf.parent}", "-T", str(bench / "bench.ld"), "-lm", "-o", str(elf)]
+    try:
+        _call(command)
+    except EdgeLearnError as e:
+        if over := re.search(r"region `(\w+)' overflowed by (\d+) bytes", e.hint):
+            problem = f"{elf.stem} needs {over[2]} bytes more of {over[1]} than {board.id} has."
+            raise DoesNotFitError(problem, "Count on a larger board.") from e
+        raise
     return elf
 
 
 def execute(
-    machine: str,
+    board: Board,
     elf: Path,
     options: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
@@ -85,7 +95,7 @@ def execute(
     """Runs an image until it ends and returns what it printed.
 
     Args:
-        machine: QEMU's name of the board.
+        board: one that QEMU has.
         options: more QEMU options.
         env: more environment variables.
 
@@ -93,8 +103,8 @@ def execute(
         MissingToolError: there is no QEMU.
         EdgeLearnError: the image crashed, reported a failure or did not end in ``timeout_s`` seconds.
     """
-    command = [tool("qemu-system-arm"), "-M", machine, "-display", "none", "-monitor", "none", "-serial", "null"]
-    command += ["-semihosting-config", "enable=on,target=native", *options, "-kernel", str(elf)]
+    tool(core(board)[1].emulator)
+    command = [*board.qemu_command(elf), "-serial", "null", "-semihosting-config", "enable=on,target=native", *options]
     return _call(command, env, timeout_s)
 
 
@@ -107,6 +117,15 @@ def code_bytes(board: Board, elf: Path) -> int:
     """Bytes of flash: text and initialised data."""
     text, data = _call([tool(board.prefix + "size"), str(elf)]).splitlines()[1].split()[:2]
     return int(text) + int(data)
+
+
+def version(program: str) -> str:
+    """Of a compiler, as it says it.
+
+    Raises:
+        MissingToolError: it is not installed.
+    """
+    return _call([tool(program), "-dumpfullversion"]).strip()
 
 
 def symbols(board: Board, elf: Path) -> frozenset[str]:

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* Samples are BENCH_INPUT pixels of 0..16; making numbers of them is part of the work that is counted. */
+/* Samples are BENCH_INPUT pixels of 0..BENCH_FULL; making numbers of them is part of the work that is counted. */
 int net_init(uint32_t seed); /* 0, or a negative code */
 void net_train(const uint8_t *sample, uint16_t label);
 uint16_t net_infer(const uint8_t *sample);

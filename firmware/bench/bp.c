@@ -34,7 +34,7 @@ static int layer_size(int l) { return widths[l + 1] * (widths[l] + 1); }
 /* Returns the last layer's outputs. */
 static const float *forward(const uint8_t *sample) {
 #pragma GCC unroll 8
-  for (int i = 0; i < BENCH_INPUT; i++) units[i] = (float)sample[i] / 16.0f;
+  for (int i = 0; i < BENCH_INPUT; i++) units[i] = (float)sample[i] * (1.0f / BENCH_FULL);
   float *x = units;
   const float *layer = params;
   for (int l = 0; l < LAYERS; l++) {

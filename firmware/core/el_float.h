@@ -7,7 +7,7 @@
 #include "el_kernel.h"
 
 static inline float el_imm(const el_run *run) {
-  uint32_t bits = el_get32(run->op + EL_OP_IMM);
+  uint32_t bits = el_plan32(run->op + EL_OP_IMM);
   float v;
   memcpy(&v, &bits, 4);
   return v;

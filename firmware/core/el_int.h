@@ -9,42 +9,60 @@
 static inline uint8_t el_is_wide(const el_arg *w) { return w->dtype == EL_DTYPE_I16; }
 
 /* Adds bias b to exact sums z whose exponent exceeds b's by `shift`. */
-static inline void el_add_bias(int32_t *z, const int16_t *b, uint32_t n, int16_t shift) {
-  const int32_t bound = (int32_t)1 << 30;
-  if (shift <= 0 && shift >= -14) { /* the common case: nothing rounds and nothing overflows */
-    for (int32_t unit = (int32_t)1 << -shift; n--; z++, b++) *z = (int32_t)((uint32_t)*z + (uint32_t)(*b * unit));
-    return;
-  }
-  for (; n--; z++, b++) {
-    int32_t q = el_shift(*b, shift);
-    *z = (int32_t)((uint32_t)*z + (uint32_t)(q > bound ? bound : q < -bound ? -bound : q));
-  }
+void el_add_bias(int32_t *z, const int16_t *b, uint32_t n, int16_t shift);
+
+/* Narrows n exact sums to the elements of `out` from `at` on. Here and in conv's, for all that no faster way is written for. */
+void el_narrow_rows(el_narrow *out, const int32_t *z, uint32_t at, uint32_t n, uint8_t relu);
+
+/* --- int8 results after bias and relu that are shifted to the right: the inner layers of every net --- */
+
+typedef struct el_inner {
+  int32_t unit; /* of the bias in units of the sum; 0: these results are not like that, take el_narrow */
+  int32_t half, maximum;
+  uint32_t saturated;
+  uint8_t shift;
+} el_inner;
+
+/* For sums of exponent `e`. A shift that leaves fewer than 8 bits is not worth a fast path, and el_relu_shift saturates at 31. */
+static inline el_inner el_inner_begin(const el_narrow *out, const el_arg *b, int16_t e, uint8_t relu) {
+  int16_t up = b ? (int16_t)(b->e - e) : -1;
+  if (!relu || out->dtype != EL_DTYPE_I8 || out->shift <= 0 || out->shift > 23 || up < 0 || up > 14) return (el_inner){0, 0, 0, 0, 0};
+  return (el_inner){(int32_t)1 << up, (int32_t)1 << (out->shift - 1), 0, 0, (uint8_t)out->shift};
 }
 
-static inline void el_narrow_rows(el_narrow *out, const int32_t *z, uint32_t row, uint32_t n, uint8_t relu) {
-  for (uint32_t j = 0; j < n; j++) el_narrow_put(out, row + j, relu && z[j] < 0 ? 0 : z[j]);
+/* What is below zero becomes zero, the rest is rounded. */
+static inline int32_t el_relu_shift(int32_t z, int32_t half, uint8_t shift) {
+#ifdef EL_HAS_SATURATION
+  return __usat(__qadd(z, half) >> shift, 31);
+#else
+  return z <= 0 ? 0 : (int32_t)(((uint32_t)z + (uint32_t)half) >> shift);
+#endif
 }
 
-/* int8 results that are shifted to the right: the inner layers of every net. */
-static inline uint8_t el_is_inner(const el_narrow *out) { return out->dtype == EL_DTYPE_I8 && out->shift > 0 && out->shift < 31; }
+/* What exceeds the maximum so far, which happens rarely: the new maximum. */
+EL_RARE static int32_t el_inner_top(el_inner *s, int32_t q) {
+  if (q > 127) s->saturated++;
+  return s->maximum = q > 127 ? 127 : q;
+}
 
-/* What el_narrow_rows does for those after relu. */
-static inline void el_narrow_relu(el_narrow *out, const int32_t *z, uint32_t row, uint32_t n) {
-  int8_t *y = (int8_t *)out->p + row;
-  uint32_t half = (uint32_t)1 << (out->shift - 1);
-  int32_t maximum = out->maximum;
-  for (; n--; z++, y++) {
-    int32_t q = *z <= 0 ? 0 : (int32_t)(((uint32_t)*z + half) >> out->shift);
-    if (q > maximum) {
-      if (q > 127) {
-        out->saturated++;
-        q = 127;
-      }
-      maximum = q;
-    }
-    *y = (int8_t)q;
+static inline uint8_t el_inner_one(el_inner *s, int32_t z, int32_t b, int32_t unit, int32_t half, uint8_t shift, int32_t *maximum) {
+  int32_t q = el_relu_shift((int32_t)((uint32_t)z + (uint32_t)(b * unit)), half, shift);
+  if (q > *maximum) *maximum = q = el_inner_top(s, q);
+  return (uint8_t)q;
+}
+
+/* n sums, with their biases, to y. */
+EL_ALONE static void el_inner_rows(el_inner *s, const int32_t *z, const int16_t *b, uint32_t n, uint8_t *y) {
+  const int32_t unit = s->unit, half = s->half;
+  const uint8_t shift = s->shift;
+  int32_t maximum = s->maximum;
+  for (; n & 3; n--) *y++ = el_inner_one(s, *z++, *b++, unit, half, shift, &maximum);
+  for (const int32_t *end = z + n; z < end; z += 4, b += 4, y += 4) {
+    y[0] = el_inner_one(s, z[0], b[0], unit, half, shift, &maximum);
+    y[1] = el_inner_one(s, z[1], b[1], unit, half, shift, &maximum);
+    y[2] = el_inner_one(s, z[2], b[2], unit, half, shift, &maximum);
+    y[3] = el_inner_one(s, z[3], b[3], unit, half, shift, &maximum);
   }
-  out->maximum = maximum;
 }
 
 static inline uint8_t el_all_zero(const int16_t *v, uint32_t n) {

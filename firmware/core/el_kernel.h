@@ -6,24 +6,42 @@
 #include "el_bytes.h"
 #include "el_core.h"
 
+/* Not inlined: a loop with a function to itself keeps all it needs in registers. Not every file uses all that it includes. */
+#if defined(__GNUC__)
+#define EL_ALONE __attribute__((noinline, unused))
+#define EL_RARE __attribute__((noinline, unused, cold)) /* small rather than fast */
+#else
+#define EL_ALONE
+#define EL_RARE
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__)
+#define EL_PRAGMA(text) _Pragma(#text)
+#define EL_UNROLLED(n) EL_PRAGMA(GCC unroll n)
+#else
+#define EL_UNROLLED(n)
+#endif
+
 typedef struct el_arg {
   void *p;
   uint16_t rows, cols; /* of a map: positions and channels; of a vector only their product counts */
-  int16_t e;           /* an integer q in it means q * 2^e */
-  uint8_t dtype;
+  uint8_t region, dtype;
+  int8_t exp;   /* the constant part of e; all from rows on lies as in the plan's record */
   uint8_t slot; /* its first exponent slot: where a moving exponent counts, where a computed one is set */
-  const uint8_t *record; /* in the plan */
+  int16_t e;    /* an integer q in it means q * 2^e */
+  EL_PLAN uint8_t *record; /* in the plan */
 } el_arg;
 
 typedef struct el_run {
   el_t *el;
-  const uint8_t *op; /* the record in the plan */
+  EL_PLAN uint8_t *op; /* the record in the plan */
   int8_t *exps;      /* exponent slots, in state */
   uint8_t *stats;    /* window statistics per slot, in state */
-  const uint8_t *slots;
+  EL_PLAN uint8_t *slots;
   uint32_t dither; /* mix(seed) + step * EL_RNG_STEP */
   uint8_t drops;   /* how often the rate has been halved */
   uint8_t counting; /* learn counts saturation, infer does not */
+  uint8_t idle;     /* operations from here on that a closed gate makes do nothing: they are passed over */
 } el_run;
 
 /* The kernels of this image by code; those that it has are the ones with a signature. */
@@ -40,31 +58,31 @@ extern EL_ROM el_signature el_signatures[];
 extern const uint16_t el_signature_count;
 
 /* Do the shapes of an op's operands, records t, fit a signature with kernels or maps in it? NULL in an image that has no such kernel. */
-typedef int (*el_shape_check)(EL_ROM el_signature *sig, const uint8_t *const *t, uint8_t id);
+typedef int (*el_shape_check)(EL_ROM el_signature *sig, EL_PLAN uint8_t *const *t, uint8_t id);
 extern const el_shape_check el_map_shapes;
-int el_check_map_shapes(EL_ROM el_signature *sig, const uint8_t *const *t, uint8_t id);
+int el_check_map_shapes(EL_ROM el_signature *sig, EL_PLAN uint8_t *const *t, uint8_t id);
 
 #include "../gen/el_kernels.h"
 
 static inline uint32_t el_elements(const el_arg *a) { return (uint32_t)a->rows * a->cols; }
 
 /* Of a map or a kernel: positions, or places, beside each other. */
-static inline uint32_t el_width(const el_arg *a) { return el_get16(a->record + EL_TENSOR_WIDTH); }
+static inline uint32_t el_width(const el_arg *a) { return el_plan16(a->record + EL_TENSOR_WIDTH); }
 
 /* Of a kernel. */
 static inline uint8_t el_stride(const el_arg *w) { return w->record[EL_TENSOR_GEO] & ((1u << EL_GEO_PAD_SHIFT) - 1); }
 static inline uint8_t el_pad(const el_arg *w) { return (uint8_t)(w->record[EL_TENSOR_GEO] >> EL_GEO_PAD_SHIFT); }
 
 /* The largest magnitude of an integer weight: its slot says how many bits it has. */
-static inline int32_t el_weight_limit(const uint8_t *slots, const el_arg *w) {
+static inline int32_t el_weight_limit(EL_PLAN uint8_t *slots, const el_arg *w) {
   return ((int32_t)1 << slots[(uint32_t)w->slot * EL_SLOT_BYTES + EL_SLOT_BITS]) - 1;
 }
 
 /* --- random numbers: see edgelearn/ir/rng.py --- */
 
 /* The same of a record; rows and cols are of 16 bits: their product does not overflow. */
-static inline uint32_t el_tensor_elements(const uint8_t *t) {
-  return (uint32_t)el_get16(t + EL_TENSOR_ROWS) * el_get16(t + EL_TENSOR_COLS);
+static inline uint32_t el_tensor_elements(EL_PLAN uint8_t *t) {
+  return (uint32_t)el_plan16(t + EL_TENSOR_ROWS) * el_plan16(t + EL_TENSOR_COLS);
 }
 
 uint32_t el_mix(uint32_t v);
@@ -101,9 +119,9 @@ static inline void el_store(void *p, uint8_t dtype, uint32_t i, int32_t q) {
 }
 
 static inline int32_t el_load_q(const el_arg *a, uint32_t i) {
-  if (a->dtype == EL_DTYPE_I8) return ((const int8_t *)a->p)[i];
+  if (a->dtype == EL_DTYPE_I32) return ((const int32_t *)a->p)[i];
   if (a->dtype == EL_DTYPE_I16) return ((const int16_t *)a->p)[i];
-  return ((const int32_t *)a->p)[i];
+  return ((const int8_t *)a->p)[i];
 }
 
 /* Narrows a run of exact results of exponent `e` into `out`, counting for its moving exponent. Never leave its address with a function

@@ -15,29 +15,37 @@ typedef struct el_link {
   const el_hal *hal;
   uint8_t *pool; /* plan (if it came over the link), state and arena live here */
   uint32_t pool_bytes;
-  const uint8_t *fixed_plan; /* compiled in, or NULL */
-  uint32_t fixed_plan_bytes;
   uint32_t boot_id;
   uint32_t plan_size; /* being received, or received */
   uint32_t plan_hash;
+#ifndef EL_PLAN_IN_ROM
   uint32_t plan_got;
+#endif
   uint32_t infer_id;
   uint32_t bad_frames;
   uint16_t part; /* bytes of the sample that are in the input buffer */
   uint8_t part_kind; /* message code that the part belongs to, 0 for none */
   uint8_t phase;
+  uint8_t fixed_plan; /* is one compiled in? */
   uint8_t rx_code; /* COBS decoder */
   uint8_t rx_left;
   uint8_t rx_bad;
   uint16_t rx_len;
   uint16_t guesses[EL_RESULTS]; /* ring of the last predictions, by step % EL_RESULTS */
   uint32_t first_guess;         /* step of the oldest one that is known */
+#ifdef EL_SMALL /* one buffer: every handler has read its request before it writes the answer */
+  union {
+    uint8_t rx[EL_MAX_FRAME + 4];
+    uint8_t tx[EL_MAX_FRAME + 4];
+  };
+#else
   uint8_t rx[EL_MAX_FRAME + 4];
   uint8_t tx[EL_MAX_FRAME + 4];
+#endif
 } el_link;
 
 /* `plan` NULL: plans come over the link and live in the pool. */
-void el_link_init(el_link *link, el_t *el, const el_hal *hal, void *pool, uint32_t pool_bytes, const void *plan,
+void el_link_init(el_link *link, el_t *el, const el_hal *hal, void *pool, uint32_t pool_bytes, EL_PLAN void *plan,
                   uint32_t plan_bytes);
 
 /* Handles what has arrived; returns the number of bytes it took. Call it in a loop. */

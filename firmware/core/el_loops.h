@@ -5,23 +5,13 @@
 #define EL_JOIN(name, type) EL_JOIN2(name, type)
 #define EL_LOOP(name) EL_JOIN(name, EL_SUFFIX)
 
+#ifndef EL_HAS_VIEW4
 /* out[j] = sum of w_j x over what a kernel sees, for four output channels. */
-EL_UNSCHEDULED EL_ALONE static void EL_LOOP(el_view4)(const EL_WEIGHT *w, const int8_t *x, const el_view *v, int32_t out[4]) {
+EL_ALONE static void EL_LOOP(el_view4)(const EL_WEIGHT *w, const int8_t *x, const el_view *v, int32_t out[4]) {
   uint32_t z0 = 0, z1 = 0, z2 = 0, z3 = 0, c = v->w_next;
   for (uint32_t rows = v->rows; rows--; w += v->w_row, x += v->x_row) {
     const EL_WEIGHT *w0 = w, *w2 = w + 2 * c;
     const int8_t *p = x, *end = x + v->run;
-#ifdef EL_DSP
-    for (const int8_t *words = p + (v->run & ~(uint32_t)3); p < words; p += 4, w0 += 4, w2 += 4) {
-      uint32_t u = el_word(p);
-      if (!u) continue;
-      int16x2_t a = EL_FIRST(u), b = EL_SECOND(u);
-      z0 = EL_MAC4(z0, w0, a, b);
-      z1 = EL_MAC4(z1, w0 + c, a, b);
-      z2 = EL_MAC4(z2, w2, a, b);
-      z3 = EL_MAC4(z3, w2 + c, a, b);
-    }
-#endif
     for (; p < end; p++, w0++, w2++) {
       int32_t u = *p;
       if (!u) continue;
@@ -36,6 +26,7 @@ EL_UNSCHEDULED EL_ALONE static void EL_LOOP(el_view4)(const EL_WEIGHT *w, const 
   out[2] = (int32_t)z2;
   out[3] = (int32_t)z3;
 }
+#endif
 
 /* sum of w x over what a kernel sees, for one output channel. */
 static inline int32_t EL_LOOP(el_view1)(const EL_WEIGHT *w, const int8_t *x, const el_view *v) {
@@ -69,6 +60,7 @@ EL_ALONE static int32_t EL_LOOP(el_column)(const EL_WEIGHT *w, uint32_t step, co
   return (int32_t)z;
 }
 
+#if !defined(EL_HAS_COLUMNS4) && !defined(EL_THIS_COLUMNS4)
 /* z[j] += sum_i w[i * step + j] d[i] for four neighbours. */
 EL_ALONE static void EL_LOOP(el_columns4)(const EL_WEIGHT *w, uint32_t step, const int16_t *d, uint32_t n, int32_t z[4]) {
   uint32_t z0 = (uint32_t)z[0], z1 = (uint32_t)z[1], z2 = (uint32_t)z[2], z3 = (uint32_t)z[3];
@@ -85,12 +77,15 @@ EL_ALONE static void EL_LOOP(el_columns4)(const EL_WEIGHT *w, uint32_t step, con
   z[2] = (int32_t)z2;
   z[3] = (int32_t)z3;
 }
+#endif
 
+#ifndef EL_HAS_SETTLE
 /* w[i] -= floor((sums[i] + r) / 2^16) where a sum is not zero, saturated; r are the top 16 bits of a Weyl sequence. */
 EL_ALONE static void EL_LOOP(el_settle)(EL_WEIGHT *w, const int32_t *sums, uint32_t n, uint32_t weyl, int32_t limit) {
   for (const int32_t *end = sums + n; sums < end; sums++, w++, weyl += EL_RNG_COLUMN)
     if (*sums) *w = (EL_WEIGHT)el_clamp(*w - ((int32_t)((uint32_t)*sums + (weyl >> 16)) >> 16), limit);
 }
+#endif
 
 #undef EL_JOIN2
 #undef EL_JOIN

@@ -21,6 +21,16 @@ typedef struct el_window {
   uint32_t w, x;    /* the first element of kernel and map */
 } el_window;
 
+/* What a pool makes one position of: as wide as the op's id says, and 0 is all of the map. */
+typedef struct el_pool {
+  uint32_t rows, cols;
+} el_pool;
+
+static inline el_pool el_pool_of(const el_run *run, const el_arg *map) {
+  uint32_t size = run->op[EL_OP_ID], width = el_width(map);
+  return size ? (el_pool){size, size} : (el_pool){map->rows / width, width};
+}
+
 /* Sets all but where it is. */
 void el_window_of(el_window *v, const el_arg *W, const el_arg *in, const el_arg *out);
 

@@ -37,7 +37,7 @@ void el_k_dot(el_run *run, const el_arg *a) {
 /* --- constants and choices --- */
 
 void el_k_const(el_run *run, const el_arg *a) {
-  int32_t *y = a[0].p, value = (int32_t)el_get32(run->op + EL_OP_IMM);
+  int32_t *y = a[0].p, value = (int32_t)el_plan32(run->op + EL_OP_IMM);
   for (uint32_t i = 0, n = el_elements(&a[0]); i < n; i++) y[i] = value;
 }
 
@@ -105,7 +105,7 @@ void el_k_overlay(el_run *run, const el_arg *a) {
 }
 
 void el_k_slice(el_run *run, const el_arg *a) {
-  uint32_t start = el_get32(run->op + EL_OP_IMM), have = el_elements(&a[0]);
+  uint32_t start = el_plan32(run->op + EL_OP_IMM), have = el_elements(&a[0]);
   for (uint32_t i = 0, n = el_elements(&a[1]); i < n; i++)
     el_store(a[1].p, a[1].dtype, i, start < have && i < have - start ? el_load_q(&a[0], start + i) : 0);
 }

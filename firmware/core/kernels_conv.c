@@ -22,7 +22,7 @@ static void conv(el_run *run, const el_arg *W, const el_arg *x, const el_arg *b,
   uint8_t relu = run->op[EL_OP_FLAGS] & EL_OP_RELU;
   el_narrow out = el_narrow_begin(y, e);
   uint32_t at = 0;
-  uint8_t inner = relu && el_is_inner(&out);
+  el_inner inner = el_inner_begin(&out, b, e, relu);
   el_window_of(&v, W, x, y);
   for (uint32_t oy = 0; oy < v.out_height; oy++) {
     for (uint32_t ox = 0; ox < v.out_width; ox++) {
@@ -31,13 +31,16 @@ static void conv(el_run *run, const el_arg *W, const el_arg *x, const el_arg *b,
         int32_t z[4];
         n = W->rows - row < 4 ? W->rows - row : 4;
         see(&v.view, W, (const int8_t *)x->p + v.x, v.w, n, z);
+        if (inner.unit) {
+          el_inner_rows(&inner, z, (const int16_t *)b->p + row, n, (uint8_t *)y->p + at);
+          continue;
+        }
         if (b) el_add_bias(z, (const int16_t *)b->p + row, n, (int16_t)(e - b->e));
-        if (inner) el_narrow_relu(&out, z, at, n);
-        else el_narrow_rows(&out, z, at, n, relu);
+        el_narrow_rows(&out, z, at, n, relu);
       }
     }
   }
-  el_narrow_end(run, y, out.saturated, out.maximum);
+  el_narrow_end(run, y, out.saturated + inner.saturated, out.maximum > inner.maximum ? out.maximum : inner.maximum);
 }
 
 void el_k_conv(el_run *run, const el_arg *a) { conv(run, &a[0], &a[1], NULL, &a[2]); }
@@ -99,22 +102,9 @@ void el_k_conv_t_mask(el_run *run, const el_arg *a) { adjoint(run, &a[0], &a[1],
 
 /* --- the update: k x summed over positions, then one rounding --- */
 
-static inline void el_add(int32_t *sum, int32_t v) { *sum = (int32_t)((uint32_t)*sum + (uint32_t)v); }
-
 /* Adds k times what the kernel sees. */
 EL_ALONE static void add_view(const el_view *v, int32_t *sums, const int8_t *x, int32_t k) {
-  for (uint32_t rows = v->rows; rows--; sums += v->w_row, x += v->x_row) {
-    int32_t *sum = sums;
-    const int8_t *p = x, *end = x + v->run;
-    for (; end - p >= 4; p += 4, sum += 4) {
-      if (el_zero4(p)) continue;
-      el_add(sum, k * p[0]);
-      el_add(sum + 1, k * p[1]);
-      el_add(sum + 2, k * p[2]);
-      el_add(sum + 3, k * p[3]);
-    }
-    for (; p < end; p++, sum++) el_add(sum, k * *p);
-  }
+  for (uint32_t rows = v->rows; rows--; sums += v->w_row, x += v->x_row) el_add_run(sums, x, v->run, k);
 }
 
 /* The sums of one output channel, with the errors d and every `channels`-th after it; 0 if they change nothing. */

@@ -77,31 +77,31 @@ void el_k_depthwise_update_f32(el_run *run, const el_arg *a) {
   }
 }
 
-/* --- pooling: windows that do not overlap, as wide as the op's id says --- */
+/* --- pooling: windows that do not overlap, as wide as the op's id says; 0: the map is one window --- */
 
-static float sum_of(const el_arg *x, const float *p, uint32_t size) {
+static float sum_of(const el_arg *x, const float *p, el_pool window) {
   float sum = 0;
-  for (uint32_t i = 0; i < size; i++, p += el_width(x) * x->cols)
-    for (uint32_t j = 0; j < size; j++) sum += p[j * x->cols];
+  for (uint32_t i = 0; i < window.rows; i++, p += el_width(x) * x->cols)
+    for (uint32_t j = 0; j < window.cols; j++) sum += p[j * x->cols];
   return sum;
 }
 
-static float top_of(const el_arg *x, const float *p, uint32_t size) {
+static float top_of(const el_arg *x, const float *p, el_pool window) {
   float top = *p;
-  for (uint32_t i = 0; i < size; i++, p += el_width(x) * x->cols)
-    for (uint32_t j = 0; j < size; j++)
+  for (uint32_t i = 0; i < window.rows; i++, p += el_width(x) * x->cols)
+    for (uint32_t j = 0; j < window.cols; j++)
       if (p[j * x->cols] > top) top = p[j * x->cols];
   return top;
 }
 
 static void pool(el_run *run, const el_arg *x, float *y, uint8_t most) {
-  uint32_t size = run->op[EL_OP_ID];
+  el_pool window = el_pool_of(run, x);
   float share = el_imm(run);
-  for (uint32_t row = 0; row < x->rows; row += size * el_width(x))
-    for (uint32_t col = 0; col < el_width(x); col += size)
+  for (uint32_t row = 0; row < x->rows; row += window.rows * el_width(x))
+    for (uint32_t col = 0; col < el_width(x); col += window.cols)
       for (uint32_t c = 0; c < x->cols; c++) {
         const float *p = (const float *)x->p + (row + col) * x->cols + c;
-        *y++ = most ? top_of(x, p, size) : sum_of(x, p, size) * share;
+        *y++ = most ? top_of(x, p, window) : sum_of(x, p, window) * share;
       }
 }
 
@@ -111,11 +111,12 @@ void el_k_maxpool_f32(el_run *run, const el_arg *a) { pool(run, &a[0], a[1].p, 1
 /* Each position takes its share of the window that it lies in. */
 void el_k_unpool_f32(el_run *run, const el_arg *a) {
   const el_arg *y = &a[1];
-  uint32_t size = run->op[EL_OP_ID], width = el_width(y), across = width / size, height = y->rows / width;
+  el_pool window = el_pool_of(run, y);
+  uint32_t width = el_width(y), across = width / window.cols, height = y->rows / width;
   float share = el_imm(run), *to = y->p;
   for (uint32_t row = 0; row < height; row++)
     for (uint32_t col = 0; col < width; col++) {
-      const float *d = (const float *)a[0].p + (row / size * across + col / size) * y->cols;
+      const float *d = (const float *)a[0].p + (row / window.rows * across + col / window.cols) * y->cols;
       for (uint32_t c = 0; c < y->cols; c++) *to++ = d[c] * share;
     }
 }

@@ -41,7 +41,7 @@ void el_k_sample(el_run *run, const el_arg *a) {
 /* y = S v, S being made of random bits as it is needed: a word for up to 32 signs of a row. */
 void el_k_signs(el_run *run, const el_arg *a) {
   const el_arg *v = &a[0];
-  uint32_t start = el_stream(el_seed(run->el), el_get32(run->op + EL_OP_IMM)), cols = el_elements(v);
+  uint32_t start = el_stream(el_seed(run->el), el_plan32(run->op + EL_OP_IMM)), cols = el_elements(v);
   el_narrow out = el_narrow_begin(&a[1], v->e);
   for (uint32_t row = 0, rows = el_elements(&a[1]); row < rows; row++) {
     uint32_t sum = 0, word = 0;

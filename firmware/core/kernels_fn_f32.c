@@ -89,7 +89,7 @@ void el_k_overlay_f32(el_run *run, const el_arg *a) {
 void el_k_slice_f32(el_run *run, const el_arg *a) {
   const float *v = a[0].p;
   float *y = a[1].p;
-  uint32_t start = el_get32(run->op + EL_OP_IMM), have = el_elements(&a[0]);
+  uint32_t start = el_plan32(run->op + EL_OP_IMM), have = el_elements(&a[0]);
   for (uint32_t i = 0, n = el_elements(&a[1]); i < n; i++) y[i] = start < have && i < have - start ? v[start + i] : 0.0f;
 }
 
@@ -121,7 +121,7 @@ void el_k_sample_f32(el_run *run, const el_arg *a) {
 void el_k_signs_f32(el_run *run, const el_arg *a) {
   const float *v = a[0].p;
   float *y = a[1].p;
-  uint32_t start = el_stream(el_seed(run->el), el_get32(run->op + EL_OP_IMM)), cols = el_elements(&a[0]);
+  uint32_t start = el_stream(el_seed(run->el), el_plan32(run->op + EL_OP_IMM)), cols = el_elements(&a[0]);
   for (uint32_t row = 0, rows = el_elements(&a[1]); row < rows; row++) {
     float sum = 0.0f;
     uint32_t word = 0;

@@ -22,7 +22,7 @@ void el_k_gt0(el_run *run, const el_arg *a) { map1(run, &a[0], &a[1], -7, positi
 /* 0 within the dead zone, ends included. */
 void el_k_sign(el_run *run, const el_arg *a) {
   int16_t *y = a[1].p;
-  int32_t dead = el_shift((int32_t)el_get32(run->op + EL_OP_IMM), (int16_t)(a[0].e + 15));
+  int32_t dead = el_shift((int32_t)el_plan32(run->op + EL_OP_IMM), (int16_t)(a[0].e + 15));
   for (uint32_t i = 0, n = el_elements(&a[1]); i < n; i++) {
     int32_t q = el_load_q(&a[0], i);
     y[i] = q > dead ? 128 : q < -dead ? -128 : 0;
@@ -56,7 +56,7 @@ void el_k_mul(el_run *run, const el_arg *a) {
 }
 
 void el_k_scale(el_run *run, const el_arg *a) {
-  uint32_t mantissa = el_get32(run->op + EL_OP_IMM); /* of 8 bits; a damaged plan's may wrap */
+  uint32_t mantissa = el_plan32(run->op + EL_OP_IMM); /* of 8 bits; a damaged plan's may wrap */
   el_narrow out = el_narrow_begin(&a[1], (int16_t)(a[0].e + (int8_t)run->op[EL_OP_K]));
   for (uint32_t i = 0, n = el_elements(&a[1]); i < n; i++) el_narrow_put(&out, i, (int32_t)((uint32_t)el_load_q(&a[0], i) * mantissa));
   el_narrow_end(run, &a[1], out.saturated, out.maximum);

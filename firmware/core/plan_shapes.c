@@ -5,23 +5,23 @@
 /* What the operands of one op have said so far; 0 and NULL: nothing yet. */
 typedef struct shapes {
   uint32_t rows, cols;              /* elements of a vector along either side of the kernel */
-  const uint8_t *kernel, *in, *out; /* records of a kernel and of the maps before and after it; a pool has no kernel */
+  EL_PLAN uint8_t *kernel, *in, *out; /* records of a kernel and of the maps before and after it; a pool has no kernel */
   uint8_t depthwise;
 } shapes;
 
-static uint32_t rows_of(const uint8_t *t) { return el_get16(t + EL_TENSOR_ROWS); }
-static uint32_t cols_of(const uint8_t *t) { return el_get16(t + EL_TENSOR_COLS); }
-static uint32_t width_of(const uint8_t *t) { return el_get16(t + EL_TENSOR_WIDTH); }
+static uint32_t rows_of(EL_PLAN uint8_t *t) { return el_plan16(t + EL_TENSOR_ROWS); }
+static uint32_t cols_of(EL_PLAN uint8_t *t) { return el_plan16(t + EL_TENSOR_COLS); }
+static uint32_t width_of(EL_PLAN uint8_t *t) { return el_plan16(t + EL_TENSOR_WIDTH); }
 
 /* A map has rows of `width` positions. Two that stand on the same side of a kernel are of one shape. */
-static int is_map(const uint8_t **side, const uint8_t *t) {
-  const uint8_t *other = *side ? *side : t;
+static int is_map(EL_PLAN uint8_t **side, EL_PLAN uint8_t *t) {
+  EL_PLAN uint8_t *other = *side ? *side : t;
   *side = t;
   return width_of(t) && rows_of(t) % width_of(t) == 0 && rows_of(t) == rows_of(other) && cols_of(t) == cols_of(other) &&
          width_of(t) == width_of(other);
 }
 
-static int is_kernel(const uint8_t *t, shapes *s, uint8_t depthwise) {
+static int is_kernel(EL_PLAN uint8_t *t, shapes *s, uint8_t depthwise) {
   uint32_t area = width_of(t) * width_of(t);
   s->kernel = t;
   s->depthwise = depthwise;
@@ -31,7 +31,7 @@ static int is_kernel(const uint8_t *t, shapes *s, uint8_t depthwise) {
   return depthwise ? rows_of(t) == area : cols_of(t) % area == 0;
 }
 
-static int is_shape(uint16_t want, const uint8_t *t, shapes *s) {
+static int is_shape(uint16_t want, EL_PLAN uint8_t *t, shapes *s) {
   switch (want & EL_SHAPE_BITS) {
     case EL_KERNEL: return is_kernel(t, s, 0);
     case EL_DEPTHWISE: return is_kernel(t, s, 1);
@@ -59,17 +59,18 @@ static int conv_fits(const shapes *s) {
          reaches(rows_of(s->in) / in, rows_of(s->out) / out, k, geo);
 }
 
-/* Windows do not overlap and leave nothing over. */
+/* Windows do not overlap and leave nothing over; one of 0 is the whole map. */
 static int pool_fits(const shapes *s, uint32_t window) {
   uint32_t width = width_of(s->in), height = rows_of(s->in) / width;
-  return window && width % window == 0 && height % window == 0 &&
+  if (window == 0) return el_tensor_elements(s->out) == cols_of(s->in);
+  return width % window == 0 && height % window == 0 &&
          el_tensor_elements(s->out) == (width / window) * (height / window) * cols_of(s->in);
 }
 
-int el_check_map_shapes(EL_ROM el_signature *sig, const uint8_t *const *t, uint8_t id) {
-  shapes s = {0, 0, NULL, NULL, NULL, 0};
+int el_check_map_shapes(EL_ROM el_signature *sig, EL_PLAN uint8_t *const *t, uint8_t id) {
+  shapes s = {0, 0, 0, 0, 0, 0};
   for (uint8_t i = 0, args = el_rom_u8(&sig->args); i < args; i++)
     if (!is_shape(el_rom_u16(&sig->arg[i]), t[i], &s)) return EL_ERR_OPERAND;
-  if (s.in == NULL || s.out == NULL) return EL_ERR_OPERAND; /* no signature is so */
+  if (!s.in || !s.out) return EL_ERR_OPERAND; /* no signature is so */
   return (s.kernel ? conv_fits(&s) : pool_fits(&s, id)) ? EL_OK : EL_ERR_OPERAND;
 }

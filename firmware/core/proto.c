@@ -16,7 +16,12 @@
 #endif
 
 #define HEADER_BYTES 4
-#define CHUNK 32 /* received bytes taken at a time: they stand on the stack */
+/* Received bytes taken at a time: they stand on the stack. */
+#ifdef EL_SMALL
+#define CHUNK 4
+#else
+#define CHUNK 32
+#endif
 
 /* The body of a request: fixed fields, then `n` more bytes. */
 typedef struct {
@@ -70,7 +75,7 @@ static void result(el_link *link, uint32_t id, int code, uint16_t label) {
 
 /* --- who are you? ------------------------------------------------------------------------------------------------- */
 
-static void on_hello(el_link *link, const request *q) {
+static EL_APART void on_hello(el_link *link, const request *q) {
   const el_hal *hal = link->hal;
   uint8_t *body = reply_body(link);
   if (link->boot_id == 0) link->boot_id = el_get32(q->body + EL_HELLO_NONCE) | 1u;
@@ -86,14 +91,14 @@ static void on_hello(el_link *link, const request *q) {
     el_put32(body + EL_HELLO_R_SEED, el_seed(link->el));
   }
   body[EL_HELLO_R_PHASE] = link->phase;
-  body[EL_HELLO_R_CAPS] = (uint8_t)(DTYPE_CAPS | (hal->nv_bytes ? EL_CAP_NV : 0));
+  body[EL_HELLO_R_CAPS] = (uint8_t)(DTYPE_CAPS | (el_has_nv(hal) ? EL_CAP_NV : 0));
   el_put16(body + EL_HELLO_R_MAX_FRAME, EL_MAX_FRAME);
   el_put16(body + EL_HELLO_R_RX_BUFFER, hal->rx_buffer);
   el_put32(body + EL_HELLO_R_POOL, link->pool_bytes);
   reply(link, EL_MSG_HELLO_R, EL_HELLO_R_FIXED);
 }
 
-static void on_stats(el_link *link, const request *q) {
+static EL_APART void on_stats(el_link *link, const request *q) {
   const el_hal *hal = link->hal;
   uint8_t *body = reply_body(link);
   el_stats_t stats;
@@ -117,7 +122,7 @@ static void on_stats(el_link *link, const request *q) {
 /* --- the plan ----------------------------------------------------------------------------------------------------- */
 
 /* Gives a plan the rest of the pool; el_bind verifies it first. */
-static int adopt(el_link *link, const uint8_t *plan, uint32_t n, uint32_t pool_used) {
+static int adopt(el_link *link, EL_PLAN uint8_t *plan, uint32_t n, uint32_t pool_used) {
   int err;
   if (pool_used > link->pool_bytes) return EL_ERR_MEMORY;
   err = el_bind(link->el, link->hal, plan, n, link->pool + pool_used, link->pool_bytes - pool_used);
@@ -128,10 +133,32 @@ static int adopt(el_link *link, const uint8_t *plan, uint32_t n, uint32_t pool_u
   return EL_OK;
 }
 
-static void on_plan_begin(el_link *link, const request *q) {
+/* Is it the plan that runs already? */
+static int runs(const el_link *link, uint32_t size, uint32_t hash) {
+  return link->phase != EL_PHASE_EMPTY && size == link->plan_size && hash == link->plan_hash;
+}
+
+#ifdef EL_PLAN_IN_ROM
+/* There is no memory that another plan could be put into. */
+static EL_APART void on_plan_begin(el_link *link, const request *q) {
+  if (runs(link, el_get32(q->body + EL_PLAN_BEGIN_SIZE), el_get32(q->body + EL_PLAN_BEGIN_HASH))) status(link, EL_OK, 1);
+  else status(link, EL_ERR_PLAN_FIXED, 0);
+}
+
+static EL_APART void on_plan_data(el_link *link, const request *q) {
+  (void)q;
+  status(link, EL_ERR_PLAN_FIXED, 0);
+}
+
+static EL_APART void on_plan_end(el_link *link, const request *q) {
+  (void)q;
+  status(link, link->phase == EL_PHASE_EMPTY ? EL_ERR_PLAN_FIXED : EL_OK, 0);
+}
+#else
+static EL_APART void on_plan_begin(el_link *link, const request *q) {
   uint32_t size = el_get32(q->body + EL_PLAN_BEGIN_SIZE);
   uint32_t hash = el_get32(q->body + EL_PLAN_BEGIN_HASH);
-  if (link->phase != EL_PHASE_EMPTY && size == link->plan_size && hash == link->plan_hash) {
+  if (runs(link, size, hash)) {
     status(link, EL_OK, 1);
     return;
   }
@@ -146,7 +173,7 @@ static void on_plan_begin(el_link *link, const request *q) {
   status(link, EL_OK, 0);
 }
 
-static void on_plan_data(el_link *link, const request *q) {
+static EL_APART void on_plan_data(el_link *link, const request *q) {
   uint32_t off = el_get32(q->body + EL_PLAN_DATA_OFF);
   int err = EL_OK;
   if (link->phase != EL_PHASE_EMPTY || link->plan_size == 0) err = EL_ERR_PHASE;
@@ -158,7 +185,7 @@ static void on_plan_data(el_link *link, const request *q) {
   status(link, err, link->plan_got);
 }
 
-static void on_plan_end(el_link *link, const request *q) {
+static EL_APART void on_plan_end(el_link *link, const request *q) {
   uint32_t size = link->plan_size;
   uint32_t hash = link->plan_hash;
   int err;
@@ -174,6 +201,7 @@ static void on_plan_end(el_link *link, const request *q) {
   }
   status(link, err, link->plan_got);
 }
+#endif
 
 /* --- the state ---------------------------------------------------------------------------------------------------- */
 
@@ -183,7 +211,7 @@ static void state_ready(el_link *link) {
   link->first_guess = el_step(link->el);
 }
 
-static void on_init(el_link *link, const request *q) {
+static EL_APART void on_init(el_link *link, const request *q) {
   if (link->phase == EL_PHASE_EMPTY) {
     status(link, EL_ERR_PHASE, 0);
     return;
@@ -193,7 +221,7 @@ static void on_init(el_link *link, const request *q) {
   status(link, EL_OK, el_step(link->el));
 }
 
-static void on_state_read(el_link *link, const request *q) {
+static EL_APART void on_state_read(el_link *link, const request *q) {
   const el_t *el = link->el;
   uint8_t *body = reply_body(link);
   uint32_t off = el_get32(q->body + EL_STATE_READ_OFF);
@@ -211,7 +239,7 @@ static void on_state_read(el_link *link, const request *q) {
   reply(link, EL_MSG_STATE_DATA, (uint16_t)(EL_STATE_DATA_FIXED + n));
 }
 
-static void on_state_write(el_link *link, const request *q) {
+static EL_APART void on_state_write(el_link *link, const request *q) {
   const el_t *el = link->el;
   uint32_t off = el_get32(q->body + EL_STATE_WRITE_OFF);
   int err = EL_OK;
@@ -224,7 +252,7 @@ static void on_state_write(el_link *link, const request *q) {
   status(link, err, err ? 0 : off + q->n);
 }
 
-static void on_state_done(el_link *link, const request *q) {
+static EL_APART void on_state_done(el_link *link, const request *q) {
   const el_t *el = link->el;
   int err = EL_OK;
   if (link->phase == EL_PHASE_EMPTY) err = EL_ERR_PHASE;
@@ -233,12 +261,12 @@ static void on_state_done(el_link *link, const request *q) {
   status(link, err, step_now(link));
 }
 
-static void on_save(el_link *link, const request *q) {
+static EL_APART void on_save(el_link *link, const request *q) {
   (void)q;
   status(link, link->phase == EL_PHASE_READY ? el_save(link->el) : EL_ERR_PHASE, step_now(link));
 }
 
-static void on_load(el_link *link, const request *q) {
+static EL_APART void on_load(el_link *link, const request *q) {
   int err = link->phase == EL_PHASE_EMPTY ? EL_ERR_PHASE : el_load(link->el);
   (void)q;
   if (err == EL_OK) state_ready(link);
@@ -248,7 +276,7 @@ static void on_load(el_link *link, const request *q) {
 /* --- samples ------------------------------------------------------------------------------------------------------ */
 
 /* Puts one part of a sample into the input buffer. Returns 1 when the sample is whole, 0 when more is to come. */
-static int stage(el_link *link, uint8_t kind, uint16_t off, const request *q) {
+static EL_APART int stage(el_link *link, uint8_t kind, uint16_t off, const request *q) {
   uint32_t input = el_input_bytes(link->el);
   if (off == 0) link->part = 0;
   else if (link->part_kind != kind || off != link->part) return EL_ERR_STEP;
@@ -261,7 +289,7 @@ static int stage(el_link *link, uint8_t kind, uint16_t off, const request *q) {
   return 0;
 }
 
-static int learn(el_link *link, uint16_t label) {
+static EL_APART int learn(el_link *link, uint16_t label) {
   uint16_t guess = EL_NO_LABEL;
   uint32_t step = el_step(link->el);
   int err = el_learn_staged(link->el, label, &guess);
@@ -269,7 +297,7 @@ static int learn(el_link *link, uint16_t label) {
   return err;
 }
 
-static void on_sample(el_link *link, const request *q) {
+static EL_APART void on_sample(el_link *link, const request *q) {
   uint16_t label = el_get16(q->body + EL_SAMPLE_LABEL);
   int got;
   if (link->phase != EL_PHASE_READY) got = EL_ERR_PHASE;
@@ -281,12 +309,12 @@ static void on_sample(el_link *link, const request *q) {
   ack(link, got);
 }
 
-static void on_results(el_link *link, const request *q) {
+static EL_APART void on_results(el_link *link, const request *q) {
   (void)q;
   ack(link, link->phase == EL_PHASE_READY ? EL_OK : EL_ERR_PHASE);
 }
 
-static void on_infer(el_link *link, const request *q) {
+static EL_APART void on_infer(el_link *link, const request *q) {
   uint32_t id = el_get32(q->body + EL_INFER_ID);
   uint16_t off = el_get16(q->body + EL_INFER_OFF);
   uint16_t label = EL_NO_LABEL;
@@ -325,7 +353,7 @@ static int keeps_part(uint8_t code) {
   return code == EL_MSG_SAMPLE || code == EL_MSG_INFER || code == EL_MSG_HELLO || code == EL_MSG_RESULTS;
 }
 
-static void dispatch(el_link *link, uint16_t frame_bytes) {
+static EL_APART void dispatch(el_link *link, uint16_t frame_bytes) {
   request q = {link->rx + HEADER_BYTES, 0, 0};
   uint16_t n = (uint16_t)(frame_bytes - HEADER_BYTES);
   int err;
@@ -356,14 +384,13 @@ uint32_t el_link_poll(el_link *link) {
   return n;
 }
 
-void el_link_init(el_link *link, el_t *el, const el_hal *hal, void *pool, uint32_t pool_bytes, const void *plan,
+void el_link_init(el_link *link, el_t *el, const el_hal *hal, void *pool, uint32_t pool_bytes, EL_PLAN void *plan,
                   uint32_t plan_bytes) {
   memset(link, 0, sizeof *link);
   link->el = el;
   link->hal = hal;
   link->pool = pool;
   link->pool_bytes = pool_bytes;
-  link->fixed_plan = plan;
-  link->fixed_plan_bytes = plan_bytes;
+  link->fixed_plan = plan != 0;
   if (plan) adopt(link, plan, plan_bytes, 0); /* a refused one shows as phase EMPTY in hello_r */
 }

@@ -1,4 +1,5 @@
 /* Binding a plan to memory, making its first state, and running its two entries. */
+#include <stddef.h>
 #include <string.h>
 
 #include "el_kernel.h"
@@ -6,15 +7,15 @@
 #define PAINT 0xA5
 #define WINDOW_BYTES 4 /* u16 saturated, u16 maximum */
 
-static uint32_t header32(const el_t *el, uint32_t field) { return el_get32(el->plan + field); }
-static uint16_t header16(const el_t *el, uint32_t field) { return el_get16(el->plan + field); }
+static uint32_t header32(const el_t *el, uint32_t field) { return el_plan32(el->plan + field); }
+static uint16_t header16(const el_t *el, uint32_t field) { return el_plan16(el->plan + field); }
 static uint8_t *meta(const el_t *el) { return el->state + header32(el, EL_HEADER_META); }
 static int is_int(const el_t *el) { return el->plan[EL_HEADER_DTYPE] == EL_PLAN_INT8; }
 
-static const uint8_t *slots(const el_t *el) { return el->plan + EL_HEADER_BYTES + (uint32_t)el->plan[EL_HEADER_N_DROPS] * 4; }
-static const uint8_t *tensors(const el_t *el) { return slots(el) + (uint32_t)el->plan[EL_HEADER_N_SLOTS] * EL_SLOT_BYTES; }
-static const uint8_t *inits(const el_t *el) { return tensors(el) + (uint32_t)el->plan[EL_HEADER_N_TENSORS] * EL_TENSOR_BYTES; }
-static const uint8_t *ops(const el_t *el) { return inits(el) + (uint32_t)el->plan[EL_HEADER_N_INITS] * EL_INIT_BYTES; }
+static EL_PLAN uint8_t *slots(const el_t *el) { return el->plan + EL_HEADER_BYTES + (uint32_t)el->plan[EL_HEADER_N_DROPS] * 4; }
+static EL_PLAN uint8_t *tensors(const el_t *el) { return slots(el) + (uint32_t)el->plan[EL_HEADER_N_SLOTS] * EL_SLOT_BYTES; }
+static EL_PLAN uint8_t *inits(const el_t *el) { return tensors(el) + (uint32_t)el->plan[EL_HEADER_N_TENSORS] * EL_TENSOR_BYTES; }
+static EL_PLAN uint8_t *ops(const el_t *el) { return inits(el) + (uint32_t)el->plan[EL_HEADER_N_INITS] * EL_INIT_BYTES; }
 static uint8_t *stats(const el_t *el) { return meta(el) + 8; }
 static int8_t *exps(const el_t *el) { return (int8_t *)stats(el) + (uint32_t)el->plan[EL_HEADER_N_SLOTS] * WINDOW_BYTES; }
 
@@ -25,19 +26,40 @@ uint8_t *el_input(el_t *el) { return el->arena; }
 
 /* --- operands --- */
 
-static inline void read_tensor(const el_t *el, const uint8_t *t, const int8_t *exponents, el_arg *out) {
-  out->p = (t[EL_TENSOR_REGION] == EL_REGION_STATE ? el->state : el->arena) + el_get32(t + EL_TENSOR_OFF);
-  out->rows = el_get16(t + EL_TENSOR_ROWS);
-  out->cols = el_get16(t + EL_TENSOR_COLS);
-  out->record = t;
+#if defined(__ARM_FEATURE_UNALIGNED) && defined(__ARMEL__) && !defined(EL_PLAN_IN_ROM)
+/* Two words at once, as they lie. */
+static inline void read_shape(EL_PLAN uint8_t *t, el_arg *out) {
+  _Static_assert(EL_TENSOR_SLOT0 == EL_TENSOR_ROWS + 7 && offsetof(el_arg, slot) == offsetof(el_arg, rows) + 7, "as in the record");
+  memcpy(&out->rows, t + EL_TENSOR_ROWS, 8);
+}
+#else
+static inline void read_shape(EL_PLAN uint8_t *t, el_arg *out) {
+  out->rows = el_plan16(t + EL_TENSOR_ROWS);
+  out->cols = el_plan16(t + EL_TENSOR_COLS);
+  out->region = t[EL_TENSOR_REGION];
   out->dtype = t[EL_TENSOR_DTYPE];
+  out->exp = (int8_t)t[EL_TENSOR_EXP];
   out->slot = t[EL_TENSOR_SLOT0];
-  out->e = (int8_t)t[EL_TENSOR_EXP];
-  if (exponents) out->e = (int16_t)(out->e + exponents[out->slot] + exponents[t[EL_TENSOR_SLOT1]]);
+}
+#endif
+
+/* `regions` are where arena and state begin. */
+static inline void read_tensor(uint8_t *const *regions, EL_PLAN uint8_t *t, const int8_t *exponents, el_arg *out) {
+  read_shape(t, out);
+  out->p = regions[t[EL_TENSOR_REGION]] + el_plan32(t + EL_TENSOR_OFF);
+  out->record = t;
+  out->e = (int16_t)(out->exp + exponents[out->slot] + exponents[t[EL_TENSOR_SLOT1]]);
+}
+
+/* A plan in floats has none in its state: its only slot is the constant 0. */
+static const int8_t *exponents_of(const el_t *el) {
+  static const int8_t none[1];
+  return is_int(el) ? exps(el) : none;
 }
 
 static void resolve(const el_t *el, uint8_t index, el_arg *out) {
-  read_tensor(el, tensors(el) + (uint32_t)index * EL_TENSOR_BYTES, NULL, out);
+  uint8_t *const regions[] = {el->arena, el->state};
+  read_tensor(regions, tensors(el) + (uint32_t)index * EL_TENSOR_BYTES, exponents_of(el), out);
 }
 
 uint32_t el_input_bytes(const el_t *el) {
@@ -76,7 +98,7 @@ static uint32_t painted(const el_t *el) {
   return end + (room > 256 ? 256 : room);
 }
 
-int el_bind(el_t *el, const el_hal *hal, const uint8_t *plan, uint32_t n, uint8_t *pool, uint32_t pool_bytes) {
+int el_bind(el_t *el, const el_hal *hal, EL_PLAN uint8_t *plan, uint32_t n, uint8_t *pool, uint32_t pool_bytes) {
   int code = el_verify(plan, n, hal ? hal->board : NULL);
   if (code) return code;
   memset(el, 0, sizeof *el);
@@ -111,10 +133,10 @@ int el_stats(el_t *el, el_stats_t *out) {
 
 /* --- first state --- */
 
-static void init_tensor(el_t *el, const uint8_t *init, uint32_t seed) {
+EL_RARE static void init_tensor(el_t *el, EL_PLAN uint8_t *init, uint32_t seed) {
   el_arg t;
   resolve(el, init[EL_INIT_TENSOR], &t);
-  uint32_t start = el_stream(seed, init[EL_INIT_STREAM]), scale = el_get32(init + EL_INIT_SCALE);
+  uint32_t start = el_stream(seed, init[EL_INIT_STREAM]), scale = el_plan32(init + EL_INIT_SCALE);
   int32_t limit = el_weight_limit(slots(el), &t);
   for (uint32_t i = 0, n = el_elements(&t); i < n; i++) {
     int32_t unit = init[EL_INIT_KIND] == EL_INIT_IS_NORMAL ? el_normal_unit(start, i) : 0;
@@ -142,11 +164,11 @@ void el_init_state(el_t *el, uint32_t seed) {
 /* At most 2^31 - 1; in three shifts, because a size_t may have 16 bits. */
 static uint32_t capped(size_t n) { return n >> 15 >> 15 >> 1 ? 0x7FFFFFFF : (uint32_t)n; }
 
-int el_open(el_t *el, const el_hal *hal, const void *plan, size_t plan_bytes, void *pool, size_t pool_bytes, uint32_t seed) {
+int el_open(el_t *el, const el_hal *hal, EL_PLAN void *plan, size_t plan_bytes, void *pool, size_t pool_bytes, uint32_t seed) {
   if (!el || !plan || !pool) return EL_ERR_ARG;
   int code = el_bind(el, hal, plan, capped(plan_bytes), pool, capped(pool_bytes));
   if (code) {
-    el->plan = NULL;
+    el->plan = 0;
     return code;
   }
   el_init_state(el, seed);
@@ -155,20 +177,20 @@ int el_open(el_t *el, const el_hal *hal, const void *plan, size_t plan_bytes, vo
 
 /* --- moving exponents: edgelearn/ir/interp.py, rescale --- */
 
-static void move_exponent(el_t *el, uint8_t i) {
-  const uint8_t *slot = slots(el) + (uint32_t)i * EL_SLOT_BYTES;
+EL_RARE static void move_exponent(el_t *el, uint8_t i) {
+  EL_PLAN uint8_t *slot = slots(el) + (uint32_t)i * EL_SLOT_BYTES;
   uint8_t *window = stats(el) + (uint32_t)i * WINDOW_BYTES;
   int8_t *e = exps(el) + i;
   if (slot[EL_SLOT_KIND] != EL_SLOT_IS_MOVING) return;
   uint16_t saturated = el_get16(window), maximum = el_get16(window + 2);
-  if (saturated > el_get16(slot + EL_SLOT_ELEMS)) *e = (int8_t)(*e < EL_EXP_LIMIT ? *e + 1 : *e);
+  if (saturated > el_plan16(slot + EL_SLOT_ELEMS)) *e = (int8_t)(*e < EL_EXP_LIMIT ? *e + 1 : *e);
   else if (maximum > 0 && maximum < ((uint32_t)1 << slot[EL_SLOT_BITS]) >> 2) *e = (int8_t)(*e > -EL_EXP_LIMIT ? *e - 1 : *e);
   memset(window, 0, WINDOW_BYTES);
 }
 
 /* Halves a weight tensor, stochastically, if more than 1 % of it sits at the limit. */
-static void halve(el_t *el, uint8_t i, uint32_t step) {
-  const uint8_t *slot = slots(el) + (uint32_t)i * EL_SLOT_BYTES;
+EL_RARE static void halve(el_t *el, uint8_t i, uint32_t step) {
+  EL_PLAN uint8_t *slot = slots(el) + (uint32_t)i * EL_SLOT_BYTES;
   el_arg t;
   if (slot[EL_SLOT_KIND] != EL_SLOT_IS_WEIGHT) return;
   resolve(el, slot[EL_SLOT_TENSOR], &t);
@@ -184,7 +206,7 @@ static void halve(el_t *el, uint8_t i, uint32_t step) {
   exps(el)[i]++;
 }
 
-static void rescale(el_t *el, uint32_t step) {
+static EL_APART void rescale(el_t *el, uint32_t step) {
   uint16_t moves = header16(el, EL_HEADER_RESCALE_EVERY), halves = header16(el, EL_HEADER_HALVE_EVERY);
   uint8_t n = el->plan[EL_HEADER_N_SLOTS];
   if (moves && step % moves == 0)
@@ -195,16 +217,22 @@ static void rescale(el_t *el, uint32_t step) {
 
 /* --- entries --- */
 
-static void run_ops(el_t *el, const uint8_t *op, uint16_t count, uint8_t counting) {
+static void run_ops(el_t *el, EL_PLAN uint8_t *op, uint16_t count, uint8_t counting) {
   uint32_t step = el_step(el);
-  el_run run = {el, op, is_int(el) ? exps(el) : NULL, stats(el), slots(el), el_mix(el_seed(el)) + step * EL_RNG_STEP, 0, counting};
-  for (const uint8_t *drop = el->plan + EL_HEADER_BYTES; drop < run.slots; drop += 4) run.drops = (uint8_t)(run.drops + (step >= el_get32(drop)));
-  const uint8_t *table = tensors(el);
-  for (; count--; run.op += EL_OP_BYTES) {
+  el_run run = {el, op, exps(el), stats(el), slots(el), el_mix(el_seed(el)) + step * EL_RNG_STEP, 0, counting, 0};
+  for (EL_PLAN uint8_t *drop = el->plan + EL_HEADER_BYTES; drop < run.slots; drop += 4) run.drops = (uint8_t)(run.drops + (step >= el_plan32(drop)));
+  EL_PLAN uint8_t *table = tensors(el);
+  const int8_t *exponents = exponents_of(el);
+  uint8_t *const regions[] = {el->arena, el->state};
+  for (EL_PLAN uint8_t *end = op + (uint32_t)count * EL_OP_BYTES; run.op < end; run.op += EL_OP_BYTES) {
     el_arg a[4];
-    for (uint8_t i = 0, n = run.op[EL_OP_FLAGS] >> EL_OP_ARGS_SHIFT; i < n; i++)
-      read_tensor(el, table + (uint32_t)run.op[EL_OP_A0 + i] * EL_TENSOR_BYTES, run.exps, &a[i]);
+    EL_PLAN uint8_t *index = run.op + EL_OP_A0, *last = index + (run.op[EL_OP_FLAGS] >> EL_OP_ARGS_SHIFT);
+    for (el_arg *arg = a; index < last; arg++) read_tensor(regions, table + (uint32_t)*index++ * EL_TENSOR_BYTES, exponents, arg);
     el_kernel_table[run.op[EL_OP_KERNEL]](&run, a);
+    if (run.idle) {
+      run.op += (uint32_t)run.idle * EL_OP_BYTES;
+      run.idle = 0;
+    }
   }
 }
 

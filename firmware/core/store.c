@@ -7,6 +7,12 @@
 #include "el_kernel.h"
 #include "el_link.h"
 
+#ifdef EL_SMALL
+int el_save(el_t *el) { return el && el->plan ? EL_ERR_NO_NV : EL_ERR_ARG; }
+
+int el_load(el_t *el) { return el_save(el); }
+#else
+
 #define MAGIC 0x53534C45u /* "ELSS" */
 #define HEADER_BYTES 20u
 #define CHUNK 32u
@@ -92,3 +98,4 @@ int el_load(el_t *el) {
   if (slot < 0) return EL_ERR_NV;
   return el->hal->nv_read(el->hal->ctx, slot_off(el->hal, (uint8_t)slot) + HEADER_BYTES, el->state, el->state_bytes) ? EL_ERR_NV : EL_OK;
 }
+#endif

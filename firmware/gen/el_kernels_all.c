@@ -60,6 +60,9 @@ EL_ROM el_kernel el_kernel_table[] = {
     [91] = el_k_noise,
     [92] = el_k_sample,
     [93] = el_k_signs,
+    [117] = el_k_conv_update_open,
+    [118] = el_k_depthwise_update_open,
+    [119] = el_k_vec_update_open,
 #ifndef EL_NO_F32
     [33] = el_k_affine_f32,
     [34] = el_k_matvec_f32,
@@ -180,6 +183,9 @@ EL_ROM el_signature el_signatures[] = {
     {91, 1, {2 | EL_COLS | EL_ARENA_OUT}}, /* noise */
     {92, 2, {3 | EL_COLS | EL_ANY_IN, 4 | EL_ONE | EL_ARENA_OUT}}, /* sample */
     {93, 2, {3 | EL_ROWS | EL_ANY_IN, 7 | EL_COLS | EL_ARENA_OUT}}, /* signs */
+    {117, 4, {3 | EL_KERNEL | EL_STATE_OUT, 2 | EL_ROWS | EL_ARENA_IN, 1 | EL_MAP_OUT | EL_ARENA_IN, 1 | EL_MAP_IN | EL_ARENA_IN}}, /* conv_update_open */
+    {118, 4, {3 | EL_DEPTHWISE | EL_STATE_OUT, 2 | EL_COLS | EL_ARENA_IN, 1 | EL_MAP_OUT | EL_ARENA_IN, 1 | EL_MAP_IN | EL_ARENA_IN}}, /* depthwise_update_open */
+    {119, 3, {3 | EL_COLS | EL_STATE_OUT, 2 | EL_COLS | EL_ARENA_IN, 1 | EL_TIMES | EL_ARENA_IN}}, /* vec_update_open */
 #ifndef EL_NO_F32
     {33, 4, {8 | EL_MATRIX | EL_STATE_IN, 8 | EL_COLS | EL_ARENA_IN, 8 | EL_ROWS | EL_STATE_IN, 8 | EL_ROWS | EL_ARENA_OUT}}, /* affine_f32 */
     {34, 3, {8 | EL_MATRIX | EL_STATE_IN, 8 | EL_COLS | EL_ARENA_IN, 8 | EL_ROWS | EL_ARENA_OUT}}, /* matvec_f32 */

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from edgelearn import boards
-from edgelearn.bench import instructions, profile, qemu
+from edgelearn.bench import counts, instructions, profile, qemu
 from edgelearn.bench.instructions import Bench, Row, Samples
 from edgelearn.bench.plans import compile_plans
 from edgelearn.data import datasets
@@ -61,14 +62,14 @@ def test_counts_are_the_same_every_time() -> None:
 def test_the_profile_finds_the_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGELEARN_CACHE", str(tmp_path))
     elf = Bench(boards.load(BOARD), "64-10", {}, digits(), tmp_path, epochs=1).build(PLAIN)
-    counts = profile.per_symbol(elf, BOARD)
+    counts = profile.per_symbol(elf, boards.load(BOARD))
     assert counts["board_loop"] == pytest.approx(20_000_000, abs=10)
     weights_seen = 1400 * 64 * 10
     assert min(counts["bp_forward"], counts["bp_backward"]) > weights_seen
 
 
-def plan(net: str, dtype: str) -> str:
-    return compile_plans(net, datasets.load("digits"), boards.load(BOARD), 0)[dtype]
+def plan(net: str, dtype: str, seed: int = 0) -> str:
+    return compile_plans(net, datasets.load("digits"), boards.load(BOARD), seed)[dtype]
 
 
 @pytest.mark.usefixtures("tools")
@@ -89,6 +90,47 @@ def test_a_plan_learns_and_brings_only_its_own_kernels(dtype: str, tmp_path: Pat
     assert not any("_abs" in name for name in kernels)
 
 
+KEPT = Path(__file__).parents[2] / "docs" / "benchmarks"
+
+
+@pytest.mark.usefixtures("tools")
+@pytest.mark.parametrize("net", ["64-32-10", "64-32-32-10"])
+def test_no_count_rose_above_those_that_are_kept(net: str) -> None:
+    kept = counts.read(KEPT / f"instructions-{net}.json")
+    row = instructions.run(BOARD, net, {"int8": plan(net, "int8", 1)}, digits(), rows=["edgelearn int8"])[0]
+    now = {"case": f"{BOARD} {net}", "compiler": counts.compiler(boards.load(BOARD)), "rows": [asdict(row)]}
+    counts.check(kept, now)  # raises; with another compiler it only tells
+    assert net != "64-32-10" or round(row.accuracy * 397) >= 381
+
+
+@pytest.mark.usefixtures("tools")
+def test_a_dense_layer_is_near_the_limit_of_the_core() -> None:
+    found = instructions.dense(BOARD)
+    assert found is not None
+    assert found <= 1.5 * instructions.DENSE
+    assert instructions.dense("microbit") is None  # no room for its weights
+
+
+def test_a_rise_fails_with_the_same_compiler_only() -> None:
+    def counted(compiler: str, infer: int) -> dict[str, object]:
+        row = {"name": "edgelearn int8", **dict.fromkeys(counts.COUNTED, 1000), "infer": infer}
+        return {"case": "b n", "compiler": compiler, "rows": [row], "dense": None}
+
+    assert counts.check(counted("gcc 12", 1000), counted("gcc 12", 1020)) == []
+    with pytest.raises(EdgeLearnError, match="infer: 1,021 instructions, were 1,000"):
+        counts.check(counted("gcc 12", 1000), counted("gcc 12", 1021))
+    assert len(counts.check(counted("gcc 12", 1000), counted("gcc 13", 1021))) == 1
+    with pytest.raises(ConfigError, match="b n"):
+        counts.check(counted("gcc 12", 1000), {**counted("gcc 12", 1000), "case": "b m"})
+
+
+def test_pixels_are_what_the_compiler_takes_them_for() -> None:
+    with pytest.raises(ConfigError, match="1/255"):
+        instructions.samples(datasets.load("digits"), 255)
+    with pytest.raises(UsageError, match="784"):
+        instructions.task("100-10")
+
+
 @pytest.mark.usefixtures("tools")
 def test_a_damaged_plan_ends_with_the_code_of_its_refusal(tmp_path: Path) -> None:
     damaged = re.sub(r"(el_app_plan\[\] = \{\s*)\d+", r"\g<1>0", plan("64-32-10", "int8"))
@@ -98,8 +140,8 @@ def test_a_damaged_plan_ends_with_the_code_of_its_refusal(tmp_path: Path) -> Non
 
 
 def test_refusals_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="microbit"):
-        instructions.run("microbit", "64-10", {}, digits())
+    with pytest.raises(ConfigError, match="sim"):
+        instructions.run("sim", "64-10", {}, digits())
     with pytest.raises(UsageError, match="no net"):
         instructions.run(BOARD, "64x10", {}, digits())
     with pytest.raises(ConfigError, match="32 inputs"):
@@ -110,4 +152,4 @@ def test_refusals_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(MissingToolError) as caught:
         instructions.run(BOARD, "64-10", {}, digits(), rows=[PLAIN])
     assert caught.value.exit_code == 14
-    assert "apt install gcc-arm-none-eabi" in caught.value.hint
+    assert "gcc-arm-none-eabi" in caught.value.hint

@@ -32,8 +32,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def listen(board: boards.Board, elf: Path) -> list[str]:
     """Lines that the board says, up to its last report."""
-    machine = ["qemu-system-arm", "-M", board.qemu_machine, "-display", "none", "-monitor", "none", "-serial", "stdio"]
-    process = subprocess.Popen([*machine, "-kernel", str(elf)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    command = [*board.qemu_command(elf), "-serial", "stdio"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     watchdog = threading.Timer(SECONDS, process.kill)
     watchdog.start()
     said: list[str] = []

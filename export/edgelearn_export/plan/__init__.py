@@ -17,6 +17,7 @@ from edgelearn.ir.ops import OPS, rate, scale_parts
 from edgelearn.ir.types import Exp, Type
 from edgelearn.passes.memory import arena_types, scratch_name, state_layout
 from edgelearn_export.plan import format as F  # noqa: N812
+from edgelearn_export.plan.gates import idle_after
 from edgelearn_export.plan.immediates import float_bits, of_word
 
 POOLS = ("pool", "maxpool", "unpool")
@@ -86,6 +87,11 @@ def _geometry(module: Module) -> dict[str, int]:
                     f"{name[1:]} is used with two strides or pads.", "Give each convolution a kernel of its own."
                 )
     return found
+
+
+def _window(op: Op) -> float:
+    """Positions that a pool makes one of."""
+    return op.number("count", op.number("size") ** 2)
 
 
 class _Encoder:
@@ -175,23 +181,27 @@ class _Encoder:
         return F.STRUCTS["init"].pack(index, F.INIT_KINDS[s.init.kind], shift, s.init.stream, scale)
 
     def _ops(self, entry: Entry) -> bytes:
-        return b"".join(self._op(entry.name, op, i) for i, op in enumerate(entry.ops))
+        return b"".join(self._op(entry, op, i) for i, op in enumerate(entry.ops))
 
-    def _op(self, entry: str, op: Op, index: int) -> bytes:
+    def _op(self, entry: Entry, op: Op, index: int) -> bytes:
         name = op.name if self.module.dtype != "f32" else f"{op.name}_f32"
         if not OPS[op.name].kernels or name not in F.KERNEL_CODES:
             where = f"{op.loc.file}:{op.loc.line}: " if op.loc else ""
             raise ConfigError(
                 f"{where}No kernel does {op.name} in {self.module.dtype}.", "Write it with other words of edgelearn.L."
             )
-        keys = [("-", a) if a.startswith("@") else (entry, a) for a in op.args]
-        keys += [(entry, name) for name in (op.result or "", scratch_name(index)) if (entry, name) in self.index]
+        keys = [("-", a) if a.startswith("@") else (entry.name, a) for a in op.args]
+        keys += [
+            (entry.name, name) for name in (op.result or "", scratch_name(index)) if (entry.name, name) in self.index
+        ]
         args = [self.index[key] for key in keys]
         self._check(name, op, [self.types[a] for a in args])
         flags = (F.OP_RELU if op.attr("relu", 0) else 0) | (F.OP_NEGATIVE if op.attr("sign", 1) == -1 else 0)
         flags |= len(args) << F.OP_ARGS_SHIFT
         k, imm = self._numbers(op)
         number = int(op.number("size" if op.name in POOLS else "id", 0))
+        if name == "gate":
+            number = idle_after(entry, index)
         if number > 0xFF:
             raise ConfigError("The net has more updates than a plan can number.", "Use fewer layers.")
         return F.STRUCTS["op"].pack(F.KERNEL_CODES[name], flags, k, number, *(args + [0] * 4)[:4], imm)
@@ -215,12 +225,12 @@ class _Encoder:
             if OPS[op.name].update:
                 return 0, float_bits(rate(op, 0))
             if op.name in POOLS:
-                return 0, float_bits(1 / op.number("size") ** 2)
+                return 0, float_bits(1 / _window(op))
             key = {"scale": "k", "gate": "threshold"}.get(op.name)
             return 0, float_bits(op.number(key)) if key else 0
         if OPS[op.name].update:
             return int(op.number("rate_log2")), 0
         if op.name == "scale" or op.name in POOLS:
-            mantissa, exponent = scale_parts(op.number("k") if op.name == "scale" else 1 / op.number("size") ** 2)
+            mantissa, exponent = scale_parts(op.number("k") if op.name == "scale" else 1 / _window(op))
             return exponent, mantissa
         return 0, round(op.number("threshold") * 32768) if op.name == "gate" else 0

@@ -51,7 +51,7 @@ GEO_MAX = 15
 #   r  r elements                               d  a depthwise kernel: r elements, c columns (channels)
 #   c  c elements                               i  the map that the kernel reads, or its error
 #   v  c elements, or one that goes with each   o  the map that the kernel makes of it, or its error
-#   n  c elements, or some times as many        l  a map that is cut into windows (the op's id says how wide)
+#   n  c elements, or some times as many        l  a map that is cut into windows (the op's id says how wide; 0: one)
 #   1  one element                              p  one element for each window and channel
 # Codes are part of the format: append only.
 SHAPES = {  # from k on, the shapes of a whole op are compared by firmware/core/plan_shapes.c
@@ -176,6 +176,9 @@ KERNELS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("noise_f32", 114, ("f:c:o",)),
     ("sample_f32", 115, ("f:c:x", "w:1:o")),
     ("signs_f32", 116, ("f:r:x", "f:c:o")),
+    ("conv_update_open", 117, ("bh:k:u", "h:r:r", "b:o:r", "b:i:r")),
+    ("depthwise_update_open", 118, ("bh:d:u", "h:c:r", "b:o:r", "b:i:r")),
+    ("vec_update_open", 119, ("bh:c:u", "h:c:r", "b:n:r")),
 )  # fmt: skip
 KERNEL_CODES = {name: code for name, code, _ in KERNELS}
 KERNEL_ARGS = {name: args for name, _, args in KERNELS}
