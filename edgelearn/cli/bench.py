@@ -23,7 +23,8 @@ app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 BENCHES = {
     "accuracy": "of a case, over several seeds, beside backpropagation",
     "instructions": "per sample, beside backpropagation in C, counted in QEMU",
-    "memory": "planned against measured RAM, every recipe on every board",
+    "memory": "planned against measured memory: recipes, rules, depth, a keyword spotter",
+    "link": "how busy the wire is, computed on a virtual clock",
     "imports": "time until the command line answers",
 }
 ListCases = Annotated[bool, typer.Option("--list", help="Name what can be measured.")]
@@ -51,7 +52,7 @@ Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", hel
 
 @app.callback()
 def bench(context: typer.Context, cases: ListCases = False, as_json: options.Json = False) -> None:
-    """Measure: accuracy, instructions, memory, imports."""
+    """Measure: accuracy, instructions, memory, link, imports."""
     context.obj = as_json
     if cases or context.invoked_subcommand is None:
         from edgelearn.bench.cases import CASES
@@ -157,31 +158,92 @@ def instructions(
     net: Annotated[str, typer.Option("--net", metavar="WIDTHS", help="Inputs, layers, classes.")] = "64-32-10",
     epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes.")] = 5,
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Of weights and rounding.")] = 1,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", metavar="FILE", help="Fail if a count rose by more than 2 % since this file of -o."),
+    ] = None,
     out: Out = None,
     as_json: options.Json = False,
 ) -> None:
     """Instructions per sample, beside backpropagation in C, counted in QEMU."""
     from edgelearn import boards
+    from edgelearn.bench import counts
     from edgelearn.bench import instructions as bench
     from edgelearn.bench.plans import compile_plans
-    from edgelearn.data import datasets
 
-    data = datasets.load("digits")
+    data = bench.dataset(net)
     plans = compile_plans(net, data, boards.load(board), seed)
-    rows = bench.run(board, net, plans, bench.samples(data), epochs=epochs, seed=seed)
-    told = {"case": f"{board} {net}", "board": board, "net": net, "rows": [asdict(row) for row in rows]}
-    _finish(told, as_json or context.obj, out)
+    rows = bench.run(board, net, plans, bench.samples(data, bench.task(net).full), epochs=epochs, seed=seed)
+    told = {
+        "case": f"{board} {net}", "board": board, "net": net, "compiler": counts.compiler(boards.load(board)),
+        "dense": bench.dense(board), "rows": [asdict(row) for row in rows],
+    }  # fmt: skip
+    risen = [] if check is None else counts.check(counts.read(check), told)
+    _finish(told, as_json or context.obj, out, lambda data: _human_counts(data, risen))
+
+
+def _human_counts(data: dict[str, Any], risen: Sequence[str]) -> RenderableType:
+    from edgelearn.bench.instructions import DENSE
+
+    lines = [f"Guest instructions in QEMU, {data['compiler']}: neither cycles nor time."]
+    if data["dense"]:
+        lines.append(f"A dense int8 layer by itself, 784 x 128: {data['dense'] / DENSE:.2f} instructions a product.")
+    lines += [f"Risen, with another compiler: {line}." for line in risen]
+    return output.group(_human(data), *map(output.text, lines))
 
 
 @app.command()
-def memory(context: typer.Context, out: Out = None, as_json: options.Json = False) -> None:
-    """Planned against measured RAM of every recipe on every board that can run here."""
+def memory(
+    context: typer.Context,
+    case: Annotated[
+        str, typer.Option("--case", metavar="NAME", help="recipes, rules, flash, smallest, depth, keywords or all.")
+    ] = "recipes",
+    board: Annotated[str | None, typer.Option("--board", metavar="ID,...", help="Only these boards.")] = None,
+    out: Out = None,
+    as_json: options.Json = False,
+) -> None:
+    """Planned against measured memory, on every board that can run here."""
     from edgelearn.bench import memory as bench
 
+    quiet, boards = as_json or context.obj, _names(board)
+    names = list(bench.CASES) if case == "all" else [bench.find(case).name]
+    found = {}
+    for name in names:
+        with progress.bar(f"memory, {name}", quiet) as advance:
+            found[name] = bench.run(name, boards, on_row=advance)
+    rows = [{"case": name, **asdict(row)} for name in names for row in found[name]]
+    wrong = [sentence for name in names for sentence in bench.disagreements(found[name])]
+    _finish({"case": "memory", "rows": rows, "wrong": wrong}, quiet, out, _human_memory)
+    if wrong:
+        from edgelearn.errors import MismatchError
+
+        raise MismatchError(wrong[0], "Please report it: a plan must say what its board needs.")
+
+
+@app.command()
+def link(
+    context: typer.Context,
+    board: options.Board = "mps2-an386",
+    net: Annotated[str | None, typer.Option("--net", metavar="WIDTHS,...", help="64-32-10, 784-100-50-10.")] = None,
+    baud: Annotated[str | None, typer.Option("--baud", metavar="N,N", help="115200 and 921600, if left out.")] = None,
+    latency: Annotated[
+        float, typer.Option("--latency", metavar="MS", min=0, help="Of a byte through the host, each way.")
+    ] = 0.0,
+    clock: Annotated[
+        float | None, typer.Option("--clock", metavar="MHZ", min=0.1, help="Of the same core on another board.")
+    ] = None,
+    out: Out = None,
+    as_json: options.Json = False,
+) -> None:
+    """How busy the wire is while a board learns, computed on a virtual clock: nothing of it is measured on hardware."""
+    from edgelearn.bench import link as bench
+
     quiet = as_json or context.obj
-    with progress.bar("memory", quiet) as advance:
-        rows = bench.run(on_row=advance)
-    _finish({"case": "memory", "rows": [asdict(row) for row in rows]}, quiet, out)
+    nets, bauds = _names(net) or list(bench.NETS), [int(n) for n in _numbers("--baud", baud)] or list(bench.BAUDS)
+    with progress.bar("link", quiet) as advance:
+        rows = bench.run(board, nets, bauds, latency, None if clock is None else round(clock * 1e6), advance)
+    told = {"case": f"link {board}", "board": board, "rows": [asdict(row) for row in rows], "note": bench.NOTE}
+    _finish(told, quiet, out, _human_link)
 
 
 @app.command()
@@ -241,6 +303,44 @@ def _human(data: dict[str, Any]) -> RenderableType:
     headings = [key.removeprefix("train_") for key in columns]
     shown = output.table(headings, rows, right=headings[1:], wrap=("name",), title=data["case"])
     return output.group(shown, *map(output.text, missing))
+
+
+_MEMORY = {
+    "state": "state", "arena": "arena", "state_measured": "found", "arena_measured": "found", "stack": "stack",
+    "stack_bound": "at most", "plan": "plan", "link": "link", "runtime": "flash",
+}  # fmt: skip
+
+
+def _human_memory(data: dict[str, Any]) -> RenderableType:
+    """State and arena as planned and as found, the stack's high-water mark and its bound."""
+    planned = [row for row in data["rows"] if row["state"] is not None]
+    lines = [(row["name"], *(_cell(key, row[key]) for key in _MEMORY)) for row in planned]
+    shown = output.table(("", *_MEMORY.values()), lines, right=tuple(_MEMORY.values()), wrap=("",), title=data["case"])
+    missing = [f"{row['name']}: {row['reason']}" for row in data["rows"] if row["reason"]]
+    return output.group(shown, *map(output.text, [*missing, *data["wrong"]]))
+
+
+_LINK = {"wire": "wire busy", "steps": "steps", "link": "bytes", "run": "of a run", "samples_per_s": "samples/s"}
+
+
+def _human_link(data: dict[str, Any]) -> RenderableType:
+    computed = [row for row in data["rows"] if not row["reason"]]
+    lines = [
+        (
+            f"{row['net']}, {row['baud']:,} baud",
+            *(_share(key, row[key]) for key in _LINK),
+            "yes" if row["waits"] else "no",
+        )
+        for row in computed
+    ]
+    columns = (*_LINK.values(), "board waits")
+    shown = output.table(("", *columns), lines, right=columns, wrap=("",), title=data["case"])
+    missing = [f"{row['name']}: {row['reason']}" for row in data["rows"] if row["reason"]]
+    return output.group(shown, *map(output.text, [*missing, data["note"]]))
+
+
+def _share(key: str, value: float) -> str:
+    return f"{value:,.0f}" if key == "samples_per_s" else output.percent(value)
 
 
 _ON_SCREEN = ("accuracy", "std", "gap", "published", "passes", "batch", "time", "RAM, bytes")

@@ -174,6 +174,7 @@ def _write(path: Path, raw: bytes) -> None:
 
 def _manifest(found: Exported) -> dict[str, Any]:
     """What somebody needs to know who has only the files."""
+    from edgelearn import footprint
     from edgelearn.layout import Layout
 
     job = found.job
@@ -182,7 +183,7 @@ def _manifest(found: Exported) -> dict[str, Any]:
         "board": job.board.id, "rule": job.rule_name, "net": str(job.compiled.net), "dtype": job.compiled.dtype,
         "seed": job.recipe.train.seed, "steps": job.steps, "plan_bytes": len(job.plan),
         "plan_hash": int.from_bytes(job.plan[-4:], "little"),
-        "state_bytes": job.state_bytes, "arena_bytes": job.arena_bytes,
+        "state_bytes": job.state_bytes, "arena_bytes": job.arena_bytes, "memory": footprint.of_job(job).as_dict(),
         "input": {
             "shape": list(job.recipe.model.input), "dtype": "i8" if job.compiled.dtype == "int8" else "f32",
             "exponent": job.compiled.input_exp,

@@ -39,16 +39,21 @@ def show(
 
 
 def _summary(job: Job) -> dict[str, Any]:
-    target, ram = job.board.target, job.state_bytes + job.arena_bytes
-    sizes = {"state": job.state_bytes, "arena": job.arena_bytes, "plan": job.plan_bytes}
-    sizes |= {"stack": target.stack, "link": target.link}
+    from edgelearn import footprint
+
+    found = footprint.of_job(job)
     return {
         "recipe": job.recipe.name, "board": job.board.id, "rule": job.rule_name, "rule_source": job.rule_source,
         "net": str(job.compiled.net),
         "dtype": job.compiled.dtype, "data": job.data.name, "steps": job.steps,
         "macs": {"infer": job.macs("infer"), "learn": job.macs("learn")},
-        "ram": {**sizes, "planned": ram, "total": sum(sizes.values()), "board": target.ram},
-        "notes": list(job.notes),
+        "ram": {
+            "state": found.state, "arena": found.arena, "plan": found.plan, "stack": found.stack,
+            "stack_bound": found.stack_bound, "link": found.link, "variables": found.variables,
+            "planned": found.state + found.arena, "total": found.ram, "board": found.ram_size, "reason": found.reason,
+        },
+        "flash": {"runtime": found.runtime, "board": found.flash_size},
+        "notes": [*job.notes, *([f"{found.reason}."] if found.reason and job.board.toolchain else [])],
     }  # fmt: skip
 
 
@@ -103,15 +108,27 @@ def _human(data: dict[str, Any]) -> RenderableType:
     rows = [
         ("multiplications to infer", f"{macs['infer']:,}", "with weights, a sample"),
         ("multiplications to learn", f"{macs['learn']:,}", "the forward pass and heads included"),
-        *((name, output.size(ram[name]), remark) for name, remark in _PARTS.items()),
-        (
-            "RAM in all",
-            output.size(ram["total"]),
-            f"of {ram['board']:,}, {output.percent(ram['total'] / ram['board'])}",
-        ),
+        *((name, output.size(ram[name]), _remark(ram, name)) for name in _PARTS if ram[name] is not None),
+        ("RAM in all", output.size(ram["total"]), _share(ram["total"], ram["board"])),
+        *_flash(data["flash"]),
     ]
     maps = (_map(data, region) for region in ("state", "arena"))
     return output.group(output.facts(rows, title), *output.notes(data["notes"]), *maps)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"of {whole:,}, {output.percent(part / whole)}"
+
+
+def _remark(ram: dict[str, Any], name: str) -> str:
+    bound = ram["stack_bound"]
+    return f"reserved; {bound:,} can be needed" if name == "stack" and bound is not None else _PARTS[name]
+
+
+def _flash(flash: dict[str, Any]) -> list[tuple[str, str, str]]:
+    if flash["runtime"] is None:
+        return []
+    return [("flash", output.size(flash["runtime"]), f"{_share(flash['runtime'], flash['board'])}; every kernel")]
 
 
 _REST = "counters, statistics, exponents"
@@ -120,7 +137,8 @@ _PARTS = {
     "arena": "one sample and what is computed of it",
     "plan": "the list of kernel calls",
     "stack": "reserved",
-    "link": "reserved for ring and frames",
+    "link": "ring, frames and their control block",
+    "variables": "all else that the runtime keeps",
 }
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from edgelearn.errors import DoesNotFitError
 from edgelearn.ir.core import Module
+from edgelearn.passes.memory import arena_types
 from edgelearn.target import Target
 
 LARGEST = 6
 
 
 def largest(module: Module, count: int = LARGEST) -> list[tuple[str, str, int]]:
-    """(name, type, bytes) of the largest state tensors and arena values, largest first."""
+    """(name, type, bytes) of the largest state tensors and of what has a place in the arena, scratch included, largest first."""
     rows = [(s.name[1:], str(s.type), s.type.nbytes) for s in module.state]
     for entry in module.entries:
-        rows += [(f"{entry.name} {name}", str(type), type.nbytes) for name, type in entry.types().items()]
+        rows += [(f"{entry.name} {name}", str(type), type.nbytes) for name, type in arena_types(module, entry).items()]
     return sorted(rows, key=lambda row: -row[2])[:count]
 
 
 def needed(module: Module, target: Target, plan_bytes: int) -> int:
     """Bytes of RAM: state, arena, plan, and what the board file sets aside for stack and link."""
-    return module.integer("state_bytes") + module.integer("arena_bytes") + plan_bytes + target.stack + target.link
+    plan = 0 if target.plan_in_flash else plan_bytes
+    return module.integer("state_bytes") + module.integer("arena_bytes") + plan + target.stack + target.link
 
 
 def check(module: Module, target: Target, plan_bytes: int) -> None:

@@ -12,6 +12,7 @@ from edgelearn.passes.narrow import narrow
 from edgelearn.passes.observe import observe
 from edgelearn.passes.quantize import Calibration, check_limits, quantize, storage_bits
 from edgelearn.passes.simplify import cse, dce, drop_unused_state, fold
+from edgelearn.passes.spread import spread
 
 Stages = list[tuple[str, Module]]
 Pass = tuple[str, Callable[[Module], Module]]
@@ -29,6 +30,7 @@ def lower(module: Module, dtype: str, calibration: Calibration, bits: Mapping[st
     passes: list[Pass] = [("fold", fold), ("cse", cse), ("observe", observe), ("dce", dce), ("fuse", fuse)]
     passes += [("unused", drop_unused_state)]
     if dtype == "int8":
+        passes += [("spread", spread)]
         passes += [("quantize", lambda m: quantize(m, calibration, storage_bits(m, bits or {}))), ("narrow", narrow)]
     else:
         passes += [("f32", lambda m: m.with_attrs(dtype="f32"))]
