@@ -47,7 +47,9 @@ images: $(VENV)/.installed tools ## Build the firmware image of every board
 bench: $(VENV)/.dev ## The figures of docs/benchmarks.md (about 10 minutes; EDGELEARN_DATA names the folder with MNIST)
 	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 64-32-10
 	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 64-32-32-10
+	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 784-128-10
 	$(BIN)/edgelearn bench memory
+	$(BIN)/edgelearn bench link
 	$(BIN)/edgelearn bench accuracy --case digits-16-int8 --seeds 5
 	$(BIN)/edgelearn bench accuracy --case digits-32-32-int8 --seeds 5
 	$(BIN)/edgelearn bench accuracy --case mnist-100-50-int8-1pass --seeds 5

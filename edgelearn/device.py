@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from edgelearn import images, results
 from edgelearn.boards import Board
+from edgelearn.errors import UsageError
 from edgelearn.ir.core import Module
-from edgelearn.job import Job, Stage
+from edgelearn.job import Job, Stage, image_of
 from edgelearn.link.children import QemuTransport
 from edgelearn.link.client import Client
 from edgelearn.link.discover import open_port
@@ -64,19 +66,52 @@ class Device(Protocol):
 class Link:
     """A board at the other end of a link.
 
+    An emulated one whose plan is compiled in boots when it is known what it shall learn: ``put`` gives it the image.
+
     Args:
         port: how to reach it, see ``edgelearn.link.discover.open_port``. wrap: puts something around the open transport.
     """
 
     def __init__(self, board: Board, port: str | None, wrap: Wrap) -> None:
-        transport = open_port(board, port, lambda: images.build(board).path, native("el-sim"))
+        self.emulated = False
+        self._board, self._port, self._wrap = board, port, wrap
+        self._client: Client | None = None
+        self._booted = b""  # the plan in the image that was booted for it
+        if not self._boots_late:
+            self._open(lambda: images.build(board).path)
+
+    @property
+    def _boots_late(self) -> bool:
+        return self._board.has_plan and self._port == "qemu"
+
+    @property
+    def client(self) -> Client:
+        """The conversation.
+
+        Raises:
+            UsageError: the board waits for its image.
+        """
+        if self._client is None:
+            problem = f"The emulated {self._board.id} has not booted: its plan is compiled in, and none was named yet."
+            raise UsageError(problem, "Train a recipe on it, or load a run.")
+        return self._client
+
+    def _open(self, image: Callable[[], Path]) -> None:
+        self.close()
+        transport = open_port(self._board, self._port, image, native("el-sim"))
         self.emulated = isinstance(transport, QemuTransport)
-        self.client = Client(wrap(transport))
+        self._client = Client(self._wrap(transport))
         try:
-            self.client.connect(board.id)
+            self._client.connect(self._board.id)
         except BaseException:
-            self.client.close()
+            self.close()
             raise
+
+    def _boot(self, stage: Stage) -> None:
+        """Has an emulated board run the image with this stage's plan."""
+        if self._boots_late and self._booted != stage.plan:
+            self._open(lambda: image_of(self._board, stage.module).path)
+            self._booted = stage.plan
 
     @property
     def step(self) -> int:
@@ -92,6 +127,7 @@ class Link:
     def put(self, job: Job, checkpoint: Checkpoint | None) -> Stage:
         step = 0 if checkpoint is None else checkpoint.step
         stage = job.stage_at(step)
+        self._boot(stage)
         self.client.allow(job.worst_step_s)
         self.client.send_plan(stage.plan)
         self.client.init(job.recipe.train.seed)
@@ -129,7 +165,8 @@ class Link:
         return results.of_board(job, self.client, self.emulated)
 
     def close(self) -> None:
-        self.client.close()
+        if self._client is not None:
+            self._client.close()
 
 
 def measured(device: Device, job: Job) -> results.Evaluation:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgelearn import boards
+from edgelearn import boards, images
 from edgelearn import recipe as recipes
 from edgelearn.boards import Board
 from edgelearn.compiler import Compiled, Net, compile_net
@@ -46,6 +46,13 @@ class Backend(Protocol):
     suffix: str
 
     def export(self, module: Module, board: str) -> bytes: ...
+
+
+@runtime_checkable
+class WritesFiles(Protocol):
+    """A backend whose artifact is several files, or holds what a run learnt."""
+
+    def files(self, module: Module, board: str, name: str, state: bytes | None = None) -> dict[str, bytes]: ...
 
 
 def backends() -> dict[str, EntryPoint]:
@@ -204,6 +211,19 @@ def _macs(module: Module, entry: str) -> int:
 
 def _closed_form(rule: Rule) -> float | None:
     return getattr(rule.instance, "closed_form", None)
+
+
+def image_of(board: Board, module: Module) -> images.Image:
+    """The firmware that ``board`` runs a module with: its own, or one with the module's plan, where that is compiled in.
+
+    Raises:
+        as ``images.build`` and ``images.build_with_plan``.
+    """
+    if not board.has_plan:
+        return images.build(board)
+    made = backend("plan-c")
+    assert isinstance(made, WritesFiles)
+    return images.build_with_plan(board, made.files(module, board.id, images.PLAN_NAME))
 
 
 def prepare(

@@ -238,6 +238,8 @@ def _head_pools(layer: Layer, units: Shape, pools: tuple[Pool, ...], at: int) ->
     if layer.head == 0 or len(units) != 3:
         return pools
     h, w, _ = Dense(units, pools).pooled
+    if layer.head == 1 and h != w:
+        return (*pools, Pool(0))
     if h % layer.head or w % layer.head or h != w:
         problem = f"its map of {h} by {w} cannot be averaged to {layer.head} by {layer.head}"
         raise _misfit(layer, at, problem, 'Choose a head that divides both, or head = "flat".')

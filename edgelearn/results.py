@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgelearn import images, state
+from edgelearn import state
 from edgelearn.health import Finding
-from edgelearn.job import Job
+from edgelearn.job import Job, image_of
 from edgelearn.link.client import Client
 from edgelearn.start import first_state
 from edgelearn.state import Snapshot
@@ -58,7 +58,7 @@ def of_board(job: Job, client: Client, emulated: bool) -> dict[str, Any]:
     stats = client.stats()
     ram = {
         "state": stats.state, "arena": stats.arena, "stack": stats.stack, "stack_size": stats.stack_size,
-        "stack_bound": images.build(job.board).stack_bound if emulated else None, "link": stats.link,
+        "stack_bound": (image_of(job.board, job.module).stack_bound or None) if emulated else None, "link": stats.link,
         "plan": stats.plan, "planned": job.state_bytes + job.arena_bytes, "measured": stats.state + stats.arena,
         "reason": None,
     }  # fmt: skip

@@ -16,7 +16,8 @@ _POINTER, _U32 = ctypes.c_void_p, ctypes.c_uint32
 
 
 @cache
-def _library() -> ctypes.CDLL:
+def library() -> ctypes.CDLL:
+    """The C runtime, with the types of what Python calls."""
     lib = ctypes.CDLL(str(native("libelrt")))
     lib.el_host_context_bytes.restype = ctypes.c_size_t
     lib.el_open.argtypes = [_POINTER, _POINTER, _POINTER, ctypes.c_size_t, _POINTER, ctypes.c_size_t, _U32]
@@ -25,6 +26,11 @@ def _library() -> ctypes.CDLL:
     lib.el_host_read_state.argtypes = lib.el_host_write_state.argtypes = [_POINTER, _POINTER]
     lib.el_host_read_state.restype = lib.el_host_write_state.restype = None
     lib.el_verify.argtypes = [_POINTER, _U32, ctypes.c_char_p]
+    lib.el_host_link_bytes.restype = ctypes.c_size_t
+    lib.el_link_init.argtypes = [_POINTER, _POINTER, _POINTER, _POINTER, _U32, _POINTER, _U32]
+    lib.el_link_init.restype = None
+    lib.el_link_poll.argtypes = [_POINTER]
+    lib.el_link_poll.restype = _U32
     return lib
 
 
@@ -42,7 +48,7 @@ class NativeCore:
     """
 
     def __init__(self, plan: bytes, state_bytes: int, arena_bytes: int, seed: int = 0) -> None:
-        self._lib = _library()
+        self._lib = library()
         self._plan = np.frombuffer(plan, np.uint8).copy()
         self._pool = np.zeros(state_bytes + arena_bytes + 1024, np.uint8)
         self._context = np.zeros(self._lib.el_host_context_bytes(), np.uint8)
@@ -102,4 +108,4 @@ class NativeCore:
 def verify_plan(plan: bytes, board: str = "") -> int:
     """What the device's verifier says of these bytes: 0, or a negative EL_ERR_*."""
     raw = np.frombuffer(plan, np.uint8).copy() if plan else np.zeros(1, np.uint8)
-    return int(_library().el_verify(_address(raw), len(plan), board.encode() if board else None))
+    return int(library().el_verify(_address(raw), len(plan), board.encode() if board else None))

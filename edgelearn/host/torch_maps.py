@@ -77,6 +77,8 @@ def _add_conv(site: Site) -> Add:
 
 def _pool(site: Site) -> Kernel:
     size = int(site.op.number("size"))
+    if size == 0:
+        return lambda run, x: x.mean(dim=(1, 2), keepdim=True)
     return lambda run, x: maps(torch.nn.functional.avg_pool2d(planes(x), size))
 
 
@@ -98,6 +100,8 @@ def _maxpool(site: Site) -> Kernel:
 def _unpool(site: Site) -> Kernel:
     size = int(site.op.number("size"))
     h, w, c = site.shape
+    if size == 0:
+        return lambda run, d: (d / float(h * w)).reshape(-1, 1, 1, c).expand(-1, h, w, c)
     small = (h // size, w // size, c)
 
     def kernel(run: Run, d: Tensor) -> Tensor:

@@ -24,13 +24,17 @@ Term = tuple[
 
 @dataclass(frozen=True)
 class Pool:
-    """Windows of ``size`` by ``size`` positions become one."""
+    """Windows of ``size`` by ``size`` positions become one; 0: the whole map does."""
 
     size: int
     mode: Literal["avg", "max"] = "avg"
 
     def shape(self, inp: Shape) -> Shape:
-        return inp[0] // self.size, inp[1] // self.size, inp[2]
+        return (inp[0] // self.size, inp[1] // self.size, inp[2]) if self.size else (1, 1, inp[2])
+
+    def attrs(self, inp: Shape) -> dict[str, int]:
+        """What the op on a map of shape ``inp`` is told."""
+        return {"size": self.size} if self.size else {"size": 0, "count": inp[0] * inp[1]}
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Dense:
 
     def pool(self, x: Tensor) -> Tensor:
         for pool in self.pools if x.shape == self.inp else ():
-            x = x.trace.emit("pool" if pool.mode == "avg" else "maxpool", x, size=pool.size)
+            x = x.trace.emit("pool" if pool.mode == "avg" else "maxpool", x, **pool.attrs(x.shape))
         return x
 
     def unpool(self, d: Tensor) -> Tensor:
@@ -61,7 +65,7 @@ class Dense:
                 rule_error(
                     "an error cannot go back through a max pool", 'Use average pools: { pool = 2, mode = "avg" }.'
                 )
-            d = d.trace.emit("unpool", d, size=pool.size, shape=shape_text(shape))
+            d = d.trace.emit("unpool", d, shape=shape_text(shape), **pool.attrs(shape))
         return d
 
     def apply(self, W: StateRef, x: Tensor) -> Tensor:

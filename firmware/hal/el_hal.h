@@ -5,13 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Constants that stay in flash. On Harvard machines (AVR) a port redefines these to read program memory. */
-#ifndef EL_ROM
-#define EL_ROM const
-#define el_rom_u8(p) (*(const uint8_t *)(p))
-#define el_rom_u16(p) (*(const uint16_t *)(p))
-#endif
+#include "edgelearn.h" /* EL_ROM: constants that stay in flash */
 
+#define el_rom_u8(p) (*(EL_ROM uint8_t *)(p))
+#define el_rom_u16(p) (*(EL_ROM uint16_t *)(p))
+
+/* EL_SMALL: for boards where bytes of RAM count for more than bytes of code and time. They keep no state of their own. */
 typedef struct el_hal {
   void *ctx;          /* handed to every call */
   char board[16];     /* id of boards/<id>.toml, zero padded */
@@ -30,12 +29,14 @@ typedef struct el_hal {
   /* Stack: highest number of bytes ever used, found by scanning paint, and its size; NULL where unknown. */
   uint32_t (*stack_used)(void *ctx, uint32_t *out_size);
 
+#ifndef EL_SMALL
   /* Non-volatile memory for two copies of the state; nv_bytes 0 where there is none. Erased bytes read 0xFF. */
   uint32_t nv_bytes;
   uint32_t nv_page; /* bytes that are erased at once; nv_bytes is a multiple of twice this */
   int (*nv_read)(void *ctx, uint32_t off, uint8_t *out, uint32_t n);
   int (*nv_erase)(void *ctx, uint32_t off); /* the page that starts there */
   int (*nv_prog)(void *ctx, uint32_t off, const uint8_t *bytes, uint32_t n); /* off and n: multiples of 4 */
+#endif
 } el_hal;
 
 #endif

@@ -22,11 +22,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef ARDUINO
+#include "el_arduino.h"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 struct el_hal; /* hal/el_hal.h: only el_save, el_load and the link need one */
+
+/* Where constants lie, and where plans do: the same, but for an image that takes plans over the link. On AVR flash is an address space of
+ * its own, which C reads by the pointer's type; C++ has no such types, and only hands pointers on. */
+#if defined(__AVR__) && !defined(__cplusplus)
+#define EL_ROM const __flash
+#else
+#define EL_ROM const
+#endif
+#if defined(__AVR__) && !defined(EL_PLAN_IN_RAM)
+#define EL_PLAN_IN_ROM
+#define EL_PLAN EL_ROM
+#else
+#define EL_PLAN const
+#endif
 
 enum {
   EL_OK = 0,
@@ -54,7 +72,7 @@ enum {
 /* Public so that it can be static; its fields are the runtime's own. */
 typedef struct el {
   const struct el_hal *hal;
-  const uint8_t *plan;
+  EL_PLAN uint8_t *plan;
   uint8_t *state;
   uint8_t *arena;
   uint32_t state_bytes;
@@ -80,7 +98,7 @@ typedef struct el_stats {
 } el_stats_t;
 
 /* Verifies the plan, lays out state and arena in `pool` and makes the initial state from `seed`. */
-int el_open(el_t *el, const struct el_hal *hal, const void *plan, size_t plan_bytes, void *pool, size_t pool_bytes,
+int el_open(el_t *el, const struct el_hal *hal, EL_PLAN void *plan, size_t plan_bytes, void *pool, size_t pool_bytes,
             uint32_t seed);
 
 /* Classifies one sample. */

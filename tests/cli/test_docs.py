@@ -15,6 +15,7 @@ import pytest
 import edgelearn as el
 from edgelearn import boards, errors, layers, recipe
 from edgelearn.cli import VERBS, main
+from edgelearn.cli import boards as cli_boards
 from edgelearn.nets import Net, blocks_of
 from edgelearn_export.plan import format as F
 from tests.cli.documents import ROOT, blocks, run_shell, section, text, write_files
@@ -245,8 +246,23 @@ def test_program_of_the_boards_page_learns(tmp_path: Path) -> None:
 
 
 def test_boards_page_lists_every_board() -> None:
-    rows = re.findall(r"^\| `([\w-]+)` \|.*\| ([\w ]+) \|$", text("docs/boards.md").split("\n## ")[0], re.MULTILINE)
-    assert [name for name, _ in rows] == list(boards.ids())
+    """With what its file says."""
+    pattern = r"^\| `([\w-]+)` \| (.*), ([\w-]+) \| (\d+ \wB) \| ([\w, ]+) \| ([\w, ]+) \| (.*) \| ([\w, ]+) \|$"
+    rows = re.findall(pattern, text("docs/boards.md").split("\n## ")[0], re.MULTILINE)
+    assert [row[0] for row in rows] == list(boards.ids())
+    for name, what, core, ram, dtypes, ways, port, tried in rows:
+        board = boards.load(name)
+        assert (what, core, dtypes) == (board.name, board.core, ", ".join(board.dtypes))
+        assert (ram, ways, tried) == (
+            cli_boards.short(board.ram),
+            cli_boards._reached([*board.ports]),
+            cli_boards._tried(board),
+        )
+        assert port.strip("`") == cli_boards.port(board) or board.is_host
+
+
+def test_readme_names_every_board() -> None:
+    assert set(re.findall(r"`([\w-]+)`", section("README.md", "A board"))) >= set(boards.ids()) - {"host"}
 
 
 @pytest.mark.parametrize("name", ["digits", "digits-tiny"])

@@ -282,7 +282,7 @@ def test_doctor_passes_over_ports_that_nobody_asked_for(cli: Cli, monkeypatch: p
     assert cli("doctor", "--json").json["checks"][-1]["detail"] == "none plugged in"
     found["ports"] = [hidden, board]
     last = cli("doctor", "--json").json["checks"][-1]
-    assert (last["name"], last["detail"]) == ("/dev/ttyNONE1", "microbit: no permission")
+    assert (last["name"], last["detail"]) == ("/dev/ttyNONE1", "microbit or microbit-v2: no permission")
 
 
 def test_doctor_says_what_is_broken(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

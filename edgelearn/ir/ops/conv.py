@@ -1,7 +1,10 @@
 """Feature maps: convolutions, their adjoints and updates, and pooling. Maps are (height, width, channels), kernels (out, k, k, in).
 
 A depthwise kernel is (k, k, channels). Attributes ``stride`` and ``pad`` are the same in both directions; what lies outside a map is
-zero. Pooling windows do not overlap.
+zero. Pooling windows do not overlap; ``size`` 0 is one window, the whole map, and ``count`` its positions.
+
+``..._open`` updates take the error of a head that read a map's average: the same for every position of a channel, but 0 where the mask,
+the map itself, is not positive. They are what spreading that error, masking it and the update that is named would do, without the map.
 """
 
 from __future__ import annotations
@@ -17,11 +20,19 @@ from numpy.typing import NDArray
 from edgelearn.ir import rng
 from edgelearn.ir.core import Op
 from edgelearn.ir.ops.base import Draw, Floats, OpDef, Q, Shape, first, parse_shape, product, rate, scale_parts
-from edgelearn.ir.ops.linear import UPDATE_ATTRS, step_multiplier, summed_bits, with_bias
+from edgelearn.ir.ops.linear import (
+    UPDATE_ATTRS,
+    step_multiplier,
+    summed_bits,
+    vec_update_f32,
+    vec_update_i32,
+    with_bias,
+)
 from edgelearn.ir.types import Exp
 
 Array = NDArray[Any]
 GEOMETRY = ("stride", "pad")
+POOL_ATTRS = ("size", "count")
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------------------------
@@ -80,18 +91,42 @@ def _conv_update_shape(shapes: Sequence[Shape], op: Op) -> Shape:
 
 def _pool_shape(shapes: Sequence[Shape], op: Op) -> Shape:
     h, w, c = _map(shapes[0])
-    size = int(op.number("size"))
-    if h % size or w % size:
-        raise ValueError(f"a map of {h} by {w} cannot be cut into windows of {size} by {size}")
-    return h // size, w // size, c
+    high, wide = _window(op, shapes[0])
+    if h % high or w % wide or high * wide != count(op):
+        raise ValueError(f"a map of {h} by {w} cannot be cut into windows of {high} by {wide}")
+    return h // high, w // wide, c
 
 
 def _unpool_shape(shapes: Sequence[Shape], op: Op) -> Shape:
     h, w, c = _map(parse_shape(str(op.attr("shape"))))
-    size = int(op.number("size"))
-    if math.prod(shapes[0]) * size * size != h * w * c:
+    if math.prod(shapes[0]) * count(op) != h * w * c:
         raise ValueError(f"{shapes[0]} is not what a map of shape {(h, w, c)} is pooled to")
     return h, w, c
+
+
+def _window(op: Op, shape: Shape) -> tuple[int, int]:
+    """Height and width of what becomes one position of a map of ``shape``."""
+    size = int(op.number("size"))
+    return (size, size) if size else (shape[0], shape[1])
+
+
+def count(op: Op) -> int:
+    """Positions of a window."""
+    return int(op.number("count", op.number("size") ** 2))
+
+
+def _open_update_shape(shapes: Sequence[Shape], op: Op) -> Shape:
+    W, d, mask, x = shapes
+    if _applied(W, x, op) != mask or math.prod(d) != mask[2]:
+        raise ValueError(f"an error of shape {d}, where {mask} is open, does not fit a kernel of shape {W} on {x}")
+    return ()
+
+
+def _open_vec_shape(shapes: Sequence[Shape], op: Op) -> Shape:
+    b, d, mask = shapes
+    if len(_map(mask)) != 3 or math.prod(d) != mask[2] or b != mask[2:]:
+        raise ValueError(f"an error of shape {d}, where {mask} is open, does not fit state of shape {b}")
+    return ()
 
 
 # --- meanings ---------------------------------------------------------------------------------------------------------------------
@@ -161,34 +196,47 @@ def _conv_update_i32(op: Op, W: Q, d: Q, x: Q, draw: Draw, limit: int) -> Q:
     return Q(np.clip(W.q - (total + np.where(total != 0, r, 0) >> 16), -limit, limit), W.e)
 
 
-def _windows(x: Array, size: int) -> Array:
+def _open(d: Array, mask: Array) -> Array:
+    """The error of every position."""
+    return np.where(mask > 0, d.reshape(-1), d.dtype.type(0))
+
+
+def _open_update_i32(op: Op, W: Q, d: Q, mask: Q, x: Q, draw: Draw, limit: int) -> Q:
+    return _conv_update_i32(op, W, Q(_open(d.q, mask.q), d.e), x, draw, limit)
+
+
+def _open_vec_i32(op: Op, b: Q, d: Q, mask: Q, draw: Draw, limit: int) -> Q:
+    return vec_update_i32(op, b, Q(_open(d.q, mask.q), d.e), draw, limit)
+
+
+def _windows(op: Op, x: Array) -> Array:
     h, w, c = x.shape
-    return x.reshape(h // size, size, w // size, size, c)
+    high, wide = _window(op, x.shape)
+    return x.reshape(h // high, high, w // wide, wide, c)
 
 
 def _pool_i32(op: Op, x: Q) -> Q:
-    size = int(op.number("size"))
-    mantissa, exponent = scale_parts(1 / size**2)
-    return Q(_windows(x.q, size).sum(axis=(1, 3)) * mantissa, x.e + exponent)
+    mantissa, exponent = scale_parts(1 / count(op))
+    return Q(_windows(op, x.q).sum(axis=(1, 3)) * mantissa, x.e + exponent)
 
 
 def _pool_exp(exps: Sequence[Exp], op: Op) -> Exp:
-    return exps[0].shifted(scale_parts(1 / int(op.number("size")) ** 2)[1])
+    return exps[0].shifted(scale_parts(1 / count(op))[1])
 
 
 def _spread(op: Op, d: Array) -> Array:
     h, w, c = _map(parse_shape(str(op.attr("shape"))))
-    size = int(op.number("size"))
-    return d.reshape(h // size, w // size, c).repeat(size, axis=0).repeat(size, axis=1)
+    high, wide = _window(op, (h, w))
+    return d.reshape(h // high, w // wide, c).repeat(high, axis=0).repeat(wide, axis=1)
 
 
 def _unpool_i32(op: Op, d: Q) -> Q:
-    mantissa, exponent = scale_parts(1 / int(op.number("size")) ** 2)
+    mantissa, exponent = scale_parts(1 / count(op))
     return Q(_spread(op, d.q) * mantissa, d.e + exponent)
 
 
 def _unpool_f32(op: Op, d: Floats) -> Floats:
-    return (_spread(op, d) / np.float32(op.number("size") ** 2)).astype(np.float32)
+    return (_spread(op, d) / np.float32(count(op))).astype(np.float32)
 
 
 def _macs(shapes: Sequence[Shape], op: Op) -> int:
@@ -218,6 +266,21 @@ def _update_row(name: str) -> OpDef:
                  update=True, kernels=(name,), scratch=_accumulators)  # fmt: skip
 
 
+def _open_row(name: str) -> OpDef:
+    def f32(op: Op, W: Floats, d: Floats, mask: Floats, x: Floats, drops: int) -> Floats:
+        return W - rate(op, drops) * _correlation(op, W, _open(d, mask), x)
+
+    def macs(shapes: Sequence[Shape], op: Op) -> int:
+        return math.prod(shapes[0]) * shapes[2][0] * shapes[2][1]
+
+    return OpDef(name, ("W", "vec", "act", "act"), _open_update_shape, f32, _open_update_i32, first, macs,
+                 (*GEOMETRY, *UPDATE_ATTRS), update=True, kernels=(name,))  # fmt: skip
+
+
+def _open_vec_f32(op: Op, b: Floats, d: Floats, mask: Floats, drops: int) -> Floats:
+    return vec_update_f32(op, b, _open(d, mask), drops)
+
+
 def _accumulators(shapes: Sequence[Shape]) -> int:
     """32-bit words: the sums of one output channel, or of a whole depthwise kernel."""
     W = shapes[0]
@@ -229,10 +292,14 @@ ROWS: tuple[OpDef, ...] = (
     *(_conv_t_row(name, "mask" in name) for name in ("conv_t", "conv_t_mask", "depthwise_t", "depthwise_t_mask")),
     _update_row("conv_update"),
     _update_row("depthwise_update"),
-    OpDef("pool", ("act",), _pool_shape, lambda op, x: _windows(x, int(op.number("size"))).mean(axis=(1, 3)), _pool_i32, _pool_exp,
-          attrs=("size",), kernels=("pool",)),
-    OpDef("maxpool", ("act",), _pool_shape, lambda op, x: _windows(x, int(op.number("size"))).max(axis=(1, 3)),
-          lambda op, x: Q(_windows(x.q, int(op.number("size"))).max(axis=(1, 3)), x.e), first, attrs=("size",), narrow="same",
+    OpDef("pool", ("act",), _pool_shape, lambda op, x: _windows(op, x).mean(axis=(1, 3)), _pool_i32, _pool_exp,
+          attrs=POOL_ATTRS, kernels=("pool",)),
+    OpDef("maxpool", ("act",), _pool_shape, lambda op, x: _windows(op, x).max(axis=(1, 3)),
+          lambda op, x: Q(_windows(op, x.q).max(axis=(1, 3)), x.e), first, attrs=POOL_ATTRS, narrow="same",
           kernels=("maxpool",)),
-    OpDef("unpool", ("vec",), _unpool_shape, _unpool_f32, _unpool_i32, _pool_exp, attrs=("size", "shape"), kernels=("unpool",)),
+    OpDef("unpool", ("vec",), _unpool_shape, _unpool_f32, _unpool_i32, _pool_exp, attrs=(*POOL_ATTRS, "shape"), kernels=("unpool",)),
+    _open_row("conv_update_open"),
+    _open_row("depthwise_update_open"),
+    OpDef("vec_update_open", ("b", "vec", "act"), _open_vec_shape, _open_vec_f32, _open_vec_i32, first, attrs=UPDATE_ATTRS, update=True,
+          kernels=("vec_update_open",)),
 )  # fmt: skip

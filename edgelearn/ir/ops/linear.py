@@ -99,14 +99,14 @@ def summed_bits(positions: int) -> int:
     return min(MAX_K_LOG2, 23 - math.ceil(math.log2(positions)))
 
 
-def _vec_update_i32(op: Op, b: Q, d: Q, draw: Draw, limit: int) -> Q:
+def vec_update_i32(op: Op, b: Q, d: Q, draw: Draw, limit: int) -> Q:
     positions = d.q.size // b.q.size
     k = step_multiplier(d, 0, b.e, op, draw, summed_bits(positions)).reshape(positions, -1).sum(axis=0)
     r = rng.dither(draw.seed, draw.step, int(op.number("id")), len(b.q), 1)[:, 0]
     return Q(np.clip(b.q - (k + np.where(k != 0, r, 0) >> 16), -limit, limit), b.e)
 
 
-def _vec_update_f32(op: Op, b: Floats, d: Floats, drops: int) -> Floats:
+def vec_update_f32(op: Op, b: Floats, d: Floats, drops: int) -> Floats:
     return b - rate(op, drops) * d.reshape(-1, len(b)).sum(axis=0, dtype=np.float32)
 
 
@@ -132,7 +132,7 @@ ROWS: tuple[OpDef, ...] = (
     OpDef("outer_update", ("W", "vec", "act"), _outer_update_shape,
           lambda op, W, d, x, drops: W - rate(op, drops) * np.outer(d, x), _outer_update_i32, first, weight_macs,
           UPDATE_ATTRS, update=True, kernels=("outer_update",)),
-    OpDef("vec_update", ("b", "vec"), vec_update_shape, _vec_update_f32, _vec_update_i32, first, attrs=UPDATE_ATTRS, update=True,
+    OpDef("vec_update", ("b", "vec"), vec_update_shape, vec_update_f32, vec_update_i32, first, attrs=UPDATE_ATTRS, update=True,
           kernels=("vec_update",)),
     OpDef("decay_update", ("W",), lambda shapes, op: (), lambda op, W, drops: W - rate(op, drops) * W, _decay_update_i32, first,
           attrs=UPDATE_ATTRS, update=True, kernels=("decay_update",)),

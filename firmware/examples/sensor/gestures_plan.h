@@ -1,5 +1,5 @@
 /* gestures: made by edgelearn from rule mono-forward, int8; state 886 bytes, arena 124 bytes;
- * plan 0x5ba37863. */
+ * plan 0x390831f3. */
 #ifndef EL_PLAN_GESTURES_H
 #define EL_PLAN_GESTURES_H
 #include "edgelearn.h"
