@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgelearn import avr, stackbound
+from edgelearn import avr, cmsis_nn, stackbound
 from edgelearn.boards import Board
 from edgelearn.errors import ConfigError, DoesNotFitError, EdgeLearnError, MissingToolError, StorageFullError
 from edgelearn.paths import cache_dir, resource
@@ -122,6 +122,9 @@ def source_hash(board: Board, files: Sequence[Path] | None = None) -> str:
     for file in files:
         name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
         digest.update(f"\0{name}\0".encode() + file.read_bytes())
+    if copy := cmsis_nn.chosen(board.prefix):
+        for file in cmsis_nn.files(copy):
+            digest.update(f"\0{file.name}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 
 
@@ -129,6 +132,7 @@ def flags(board: Board) -> list[str]:
     """Compiler flags that decide what the image is, without paths."""
     family, specs = FAMILIES[board.family], _toolchain(board).specs
     no_f32 = [] if "f32" in board.dtypes else ["-DEL_NO_F32"]
+    cmsis = [cmsis_nn.DEFINE] if cmsis_nn.chosen(board.prefix) else []
     warnings = ["-Wall", "-Wextra", "-Werror"]
     # No fused multiply-add: floats must come out as in the reference interpreter.
     code = ["-ffunction-sections", "-fdata-sections", "-ffp-contract=off"]
@@ -139,6 +143,7 @@ def flags(board: Board) -> list[str]:
         *specs,
         *family.flags,
         *no_f32,
+        *cmsis,
         *warnings,
         *code,
         *_defines(board),
@@ -322,6 +327,9 @@ def _compile(scratch: Path, board: Board, files: Sequence[Path], compiler: str, 
     gcc, common = board.prefix + "gcc", flags(board)
     units = [str(file) for file in files if file.suffix == ".c"]
     includes = [f"-I{root / folder}" for folder in INCLUDES]
+    if copy := cmsis_nn.chosen(board.prefix):
+        includes += cmsis_nn.include(copy)
+        units += map(str, cmsis_nn.sources(copy))
     notes = ["-fcallgraph-info=su", f"-ffile-prefix-map={root}=firmware"] if _toolchain(board).callgraph else []
     _run([gcc, "-c", *common, *notes, *includes, *units], scratch)
     (scratch / "memory.ld").write_text(memory_script(board))
@@ -425,6 +433,8 @@ def _own_images(every: Sequence[Board]) -> list[Board]:
 
 
 def _package(board: Board) -> Image:
+    if cmsis_nn.chosen(board.prefix):
+        raise ConfigError("Images of the package have no code of CMSIS-NN.", f"Unset {cmsis_nn.VARIABLE}.")
     PACKAGED.mkdir(exist_ok=True)
     image = build(board)
     if image.path.parent != PACKAGED:

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from edgelearn import cmsis_nn
 from edgelearn.bench import qemu
 from edgelearn.boards import Board, load
 from edgelearn.data import datasets
@@ -27,6 +28,7 @@ EPOCHS = 5
 DENSE, DENSE_RAM = 784 * 128, 128 * 1024  # products of the layer that is measured by itself, and bytes that it wants
 PLANS = {"edgelearn int8": "int8", "edgelearn f32": "f32"}  # row -> dtype of its plan
 RUNTIME_FLAGS = ("-std=c11", "-ffp-contract=off")  # as in the shipped images: floats come out as in the interpreter
+LINKED = "edgelearn int8, CMSIS-NN"  # the same plan, where the user has CMSIS-NN
 BASELINES = {"backprop f32 careful C": "bp_careful.c", "backprop f32 plain C": "bp_plain.c"}
 
 
@@ -144,6 +146,7 @@ def run(
     epochs: int = EPOCHS,
     seed: int = 1,
     rows: Sequence[str] | None = None,
+    cmsis: Path | None = None,
 ) -> list[Row]:
     """Builds one image per row, runs it and returns what it counted.
 
@@ -152,6 +155,7 @@ def run(
         net: widths, as in ``"64-32-10"``; the plans must be for this net.
         plans: C source of the backend ``plan-c`` by dtype, ``"int8"`` and ``"f32"``.
         rows: names to measure; where None, the rows of the plans given and the baselines.
+        cmsis: a copy of CMSIS-NN, for a row in which its dense layer takes the place of ours.
 
     Raises:
         MissingToolError: the cross compiler or QEMU is not installed.
@@ -160,17 +164,22 @@ def run(
     """
     if rows is None:
         rows = [name for name, dtype in PLANS.items() if dtype in plans] + list(BASELINES)
+        rows += [LINKED] if cmsis and "int8" in plans else []
     target = load(board)
     with TemporaryDirectory(prefix="edgelearn-bench-") as folder:
         found = TASKS.get(widths(net)[0])
-        bench = Bench(target, net, plans, data, Path(folder), epochs, seed, found.rate if found else Bench.rate)
+        bench = Bench(target, net, plans, data, Path(folder), epochs, seed, found.rate if found else Bench.rate, cmsis)
         return [bench.measure(name) for name in rows]
 
 
-def dense(board: str) -> int | None:
+def dense(board: str, cmsis: Path | None = None) -> int | None:
     """Instructions of a dense int8 layer of 784 x 128 by itself, no input zero; None where the board has no room for it.
 
+    Args:
+        cmsis: a copy of CMSIS-NN, whose layer is counted instead: with its narrowing to int8, which ours is without.
+
     Raises:
+        EdgeLearnError: its results are not those of the exact sums.
         MissingToolError: the cross compiler or QEMU is not installed.
         ConfigError: the board has no bench image.
     """
@@ -179,8 +188,11 @@ def dense(board: str) -> int | None:
         return None
     include = [firmware / part for part in ("include", "hal", "core", "gen")]
     with TemporaryDirectory(prefix="edgelearn-bench-") as folder:
-        files = [qemu.sources() / "dense_main.c"]
-        elf = qemu.build(target, files, Path(folder) / "dense.elf", include, ["-DEL_NO_F32", *RUNTIME_FLAGS])
+        files, flags = [qemu.sources() / "dense_main.c"], ["-DEL_NO_F32", *RUNTIME_FLAGS]
+        if cmsis:
+            files += cmsis_nn.sources(cmsis)
+            flags += ["-DBENCH_CMSIS", *cmsis_nn.include(cmsis)]
+        elf = qemu.build(target, files, Path(folder) / "dense.elf", include, flags)
         return _parse("dense", qemu.execute(target, elf, qemu.counting()))["instructions"]
 
 
@@ -196,6 +208,7 @@ class Bench:
     epochs: int = EPOCHS
     seed: int = 1
     rate: float = 0.05  # of the baselines
+    cmsis: Path | None = None
 
     def __post_init__(self) -> None:
         qemu.core(self.board)
@@ -229,7 +242,7 @@ class Bench:
         bench = qemu.sources()
         if name in BASELINES:
             return self._image(name, [bench / "bp.c", bench / BASELINES[name]])
-        dtype = PLANS.get(name)
+        dtype = "int8" if name == LINKED and self.cmsis else PLANS.get(name)
         if dtype is None:
             raise UsageError(f"There is no row '{name}'.", f"Choose from: {', '.join((*PLANS, *BASELINES))}.")
         if dtype not in self.plans:
@@ -238,7 +251,11 @@ class Bench:
         plan.write_text(self.plans[dtype])
         core = sorted((resource("firmware") / "core").glob("*.c"))
         define = "-DBENCH_F32" if dtype == "f32" else "-DEL_NO_F32"
-        return self._image(name, [bench / "el_plan.c", plan, *core], [define, *RUNTIME_FLAGS])
+        flags, files = [define, *RUNTIME_FLAGS], [bench / "el_plan.c", plan, *core]
+        if self.cmsis and name == LINKED:
+            files += cmsis_nn.sources(self.cmsis)
+            flags += [cmsis_nn.DEFINE, *cmsis_nn.include(self.cmsis)]
+        return self._image(name, files, flags)
 
     def _image(self, name: str, files: Sequence[Path], flags: Sequence[str] = ()) -> Path:
         firmware = resource("firmware")

@@ -162,22 +162,28 @@ def instructions(
         Path | None,
         typer.Option("--check", metavar="FILE", help="Fail if a count rose by more than 2 % since this file of -o."),
     ] = None,
+    cmsis: Annotated[
+        Path | None, typer.Option("--cmsis-nn", metavar="FOLDER", help="A copy of Arm's CMSIS-NN, to count as well.")
+    ] = None,
     out: Out = None,
     as_json: options.Json = False,
 ) -> None:
     """Instructions per sample, beside backpropagation in C, counted in QEMU."""
-    from edgelearn import boards
+    from edgelearn import boards, cmsis_nn
     from edgelearn.bench import counts
     from edgelearn.bench import instructions as bench
     from edgelearn.bench.plans import compile_plans
 
+    copy = None if cmsis is None else cmsis_nn.given(cmsis, boards.load(board).prefix)
     data = bench.dataset(net)
-    plans = compile_plans(net, data, boards.load(board), seed)
-    rows = bench.run(board, net, plans, bench.samples(data, bench.task(net).full), epochs=epochs, seed=seed)
+    plans, samples = compile_plans(net, data, boards.load(board), seed), bench.samples(data, bench.task(net).full)
+    rows = bench.run(board, net, plans, samples, epochs=epochs, seed=seed, cmsis=copy)
     told = {
         "case": f"{board} {net}", "board": board, "net": net, "compiler": counts.compiler(boards.load(board)),
         "dense": bench.dense(board), "rows": [asdict(row) for row in rows],
     }  # fmt: skip
+    if copy:
+        told["cmsis_nn"] = {"kernel": cmsis_nn.revision(copy), "dense": bench.dense(board, copy)}
     risen = [] if check is None else counts.check(counts.read(check), told)
     _finish(told, as_json or context.obj, out, lambda data: _human_counts(data, risen))
 
@@ -188,6 +194,9 @@ def _human_counts(data: dict[str, Any], risen: Sequence[str]) -> RenderableType:
     lines = [f"Guest instructions in QEMU, {data['compiler']}: neither cycles nor time."]
     if data["dense"]:
         lines.append(f"A dense int8 layer by itself, 784 x 128: {data['dense'] / DENSE:.2f} instructions a product.")
+    if theirs := data.get("cmsis_nn"):
+        count = f"{theirs['dense'] / DENSE:.2f} instructions a product" if theirs["dense"] else "no room for it"
+        lines.append(f"The same layer of CMSIS-NN ({theirs['kernel']}), with its narrowing to int8: {count}.")
     lines += [f"Risen, with another compiler: {line}." for line in risen]
     return output.group(_human(data), *map(output.text, lines))
 

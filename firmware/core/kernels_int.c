@@ -47,9 +47,16 @@ static void narrow_product(el_run *run, el_inputs *in, const el_arg *W, int16_t 
   el_narrow_end(run, y, out.saturated + inner.saturated, out.maximum > inner.maximum ? out.maximum : inner.maximum);
 }
 
+#ifdef EL_CMSIS_NN
+#include "el_product_cmsis.h"
+#endif
+
 static void product(el_run *run, const el_arg *W, const el_arg *x, const el_arg *b, const el_arg *y) {
   int16_t e = (int16_t)(W->e + x->e);
   el_inputs in;
+#ifdef EL_CMSIS_NN
+  if (el_cmsis_product(run, W, x, e, b, y)) return;
+#endif
   el_begin_rows(&in, x->p, W->cols, W->rows);
   if (y->dtype != EL_DTYPE_I32 || run->op[EL_OP_FLAGS] & EL_OP_RELU) {
     narrow_product(run, &in, W, e, b, y);
