@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgelearn.boards import Board
+from edgelearn.build import Image
 from edgelearn.errors import ConfigError, MissingToolError
-from edgelearn.images import Image
 from edgelearn.ir.core import Module
 from edgelearn.job import Job
 from edgelearn.job import image_of as firmware_of

@@ -80,7 +80,8 @@ def _mlp(name: str, rule: str, layers: Sequence[Item], lr: float, **how: Any) ->
     return Method(name, rule, {"lr": lr, **how.pop("params", {})}, (28, 28), layers, engine="torch", **how)
 
 
-# By a validation split, seed 1: Mono-Forward the better of 3e-4 and 1e-3; tpSGD by trials of 6 and 15 passes. The others stand where it does.
+# By a validation split, seed 1: Mono-Forward the better of 3e-4 and 1e-3, tpSGD by trials of 6 and 15 passes. The others stand
+# where Mono-Forward does.
 _MNIST_MLP = Case(
     "mnist-mlp-f32",
     "mnist",

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgelearn.boards import Board
+from edgelearn.build import memory_script
 from edgelearn.errors import ConfigError, DoesNotFitError, EdgeLearnError, MissingToolError
-from edgelearn.images import memory_script
 from edgelearn.paths import resource
 from edgelearn.toolchains import TOOLCHAINS, Toolchain, install_emulator
 

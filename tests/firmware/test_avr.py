@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgelearn import avr, boards, images
+from edgelearn.build import Image
 from edgelearn.errors import ConfigError, DoesNotFitError, UsageError
-from edgelearn.images import Image
 from edgelearn.job import Job, image_of, prepare
 from edgelearn.session import Session, connect
 from edgelearn.stackbound import StackError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgelearn import boards, images, stackbound
+from edgelearn import boards, build, stackbound
 from edgelearn.job import backend, prepare
 from tests.firmware.host import FIRMWARE
 
@@ -66,7 +66,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan, core = folder / "digits.c", [file for file in CORE if file.name != "el_kernels_all.c"]
     plan.write_bytes(backend("plan-c").export(prepare("digits", "microbit").module, ""))
     objects = compiled(folder, ARM, (*M0, *STATIC), [*core, plan, FIRMWARE / "tests/app_main.c"])
-    (folder / "memory.ld").write_text(images.memory_script(boards.load("microbit")))
+    (folder / "memory.ld").write_text(build.memory_script(boards.load("microbit")))
     script = ["-T", FIRMWARE / "ports/common/cortexm.ld", "-L.", "-Wl,--gc-sections,--entry=main"]
     call(folder, f"{ARM}gcc", *M0, "--specs=nano.specs", "-nostartfiles", *script, *objects, "-o", "app.elf")
     return folder / "app.elf"

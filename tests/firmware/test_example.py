@@ -100,7 +100,7 @@ def test_an_application_brings_only_its_kernels_and_is_built_once(monkeypatch: p
     board = boards.load("microbit")
     image = images.build_app(board, SENSOR)
     assert image.text + image.data < images.build(board).text
-    monkeypatch.setattr(images, "_compile", None)
+    monkeypatch.setattr(images, "compile_into", None)
     assert images.build_app(board, SENSOR) == image
 
 

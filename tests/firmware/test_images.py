@@ -43,7 +43,7 @@ def test_an_image_fits_its_board_file(board_id: str) -> None:
 def test_an_image_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     board = boards.load("microbit")
     first = images.build(board)
-    monkeypatch.setattr(images, "_compile", None)
+    monkeypatch.setattr(images, "compile_into", None)
     assert images.build(board) == first
     assert [path.name for path in (cache / "images").iterdir()] == [first.path.parent.name]
 

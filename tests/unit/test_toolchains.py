@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgelearn import boards, images
+from edgelearn import boards, build, images
 from edgelearn.errors import MissingToolError
 from edgelearn.link.children import QemuTransport
 from edgelearn.toolchains import TOOLCHAINS, install_emulator
@@ -28,7 +28,7 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, prefix: st
     board = next(board for board in boards.all_boards() if board.prefix == prefix)
     with pytest.raises(MissingToolError, match=f"{prefix}gcc is not installed") as caught:
         images.build(replace(board, plan="over the link"))
-    assert caught.value.hint == images.INSTALL[prefix] == f"sudo apt-get install {TOOLCHAINS[prefix].packages}"
+    assert caught.value.hint == build.INSTALL[prefix] == f"sudo apt-get install {TOOLCHAINS[prefix].packages}"
 
 
 def test_an_emulator_that_is_not_ours() -> None:

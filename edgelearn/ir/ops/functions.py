@@ -144,7 +144,7 @@ def _recip_i32(op: Op, v: Q) -> Q:
     size = np.maximum(np.abs(v.q), 1)
     left = 16 - _bits(size)
     mantissa, exponent = _inverse(_shifted(size, left), 30, left - v.e - 30)
-    smallest = int(np.where(v.q == 0, LIMIT["i32"], size).argmin())
+    smallest = int(np.where(v.q == 0, LIMIT["i32"] + 1, size).argmin())
     return _block((np.where(v.q < 0, -mantissa, mantissa), exponent), smallest, v.q != 0)
 
 
