@@ -21,6 +21,9 @@ INSTALL = {prefix: toolchain.install for prefix, toolchain in TOOLCHAINS.items()
 INCLUDES = ("include", "hal", "core", "gen", "ports/common")
 LINK_SYMBOLS = ("link", "ring")  # frame buffers and control block (an application has none), receive ring
 UNSAID = re.compile(r"EL_(\w+)\W+ undeclared")  # by the defines of a board file
+REFUSED = re.compile(
+    r"#error \"?([^\"\n]+)|static assertion failed: \"([^\"]+)\""
+)  # by a port, of figures that it cannot serve
 COMPLAINT = re.compile(r"error:|undefined reference|multiple definition|overflowed")
 
 
@@ -189,6 +192,9 @@ def _run(command: Sequence[str], folder: Path) -> str:
         if unsaid := UNSAID.search(said):
             problem = f"The board file does not say {unsaid[1]}, which its family needs."
             raise ConfigError(problem, f'Add "{unsaid[1]}=..." to its defines: docs/add-a-board.md.')
+        if refused := REFUSED.search(said):
+            problem = f"The port does not take what the board file says: {refused[1] or refused[2]}."
+            raise ConfigError(problem, "Change its defines or clock: docs/add-a-board.md.")
         raise EdgeLearnError(
             f"{command[0]} failed: {said.strip()}", "If the file is yours, mend it; else please report it."
         )

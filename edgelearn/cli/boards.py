@@ -80,12 +80,9 @@ def tools(board: Board) -> dict[str, bool]:
 
 
 def _human(data: dict[str, Any]) -> RenderableType:
-    columns = ("board", "what it is", "core", "RAM", "flash", "reached by", "tried")
-    rows = [
-        (b["id"], b["name"], b["core"], short(b["ram"]), short(b["flash"]), _reached(b["ports"]), b["tried"])
-        for b in data["boards"]
-    ]
-    shown = output.table(columns, rows, right=("RAM", "flash"), wrap=("what it is", "tried"))
+    columns = ("board", "core", "RAM", "reached by", "tried")
+    rows = [(b["id"], b["core"], short(b["ram"]), _reached(b["ports"]), b["tried"]) for b in data["boards"]]
+    shown = output.table(columns, rows, right=("RAM",), wrap=("tried",))
     return output.group(shown, *map(output.text, _remarks(data["boards"])))
 
 

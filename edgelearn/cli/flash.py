@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,6 +63,8 @@ def flash(
     planned = flashing.prepare(chosen, _image(chosen, recipe, app_folder, values), way, port)
     if not dry_run:
         flashing.perform(planned, _echo)
+    elif not way.is_drive and shutil.which(way.tool.program) is None:
+        _echo(f"{way.tool.program} is not installed: {way.tool.get}\n")
     told = {
         "board": chosen.id, "tool": way.name, "file": str(planned.file),
         "drive": None if planned.drive is None else str(planned.drive),

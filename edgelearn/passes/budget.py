@@ -36,9 +36,8 @@ def check(module: Module, target: Target, plan_bytes: int) -> None:
         raise DoesNotFitError(f"{problem} Nothing was sent.", "Use fewer layers, or choose a larger board.")
     if need > target.ram:
         state, arena = module.integer("state_bytes"), module.integer("arena_bytes")
-        parts = (
-            f"state {state:,} + arena {arena:,} + plan {plan_bytes:,} + stack {target.stack:,} + link {target.link:,}"
-        )
+        plan = "" if target.plan_in_flash else f"plan {plan_bytes:,} + "
+        parts = f"state {state:,} + arena {arena:,} + {plan}stack {target.stack:,} + link {target.link:,}"
         table = "\n".join(f"    {size:>10,}  {name:<20} {kind}" for name, kind, size in largest(module))
         raise DoesNotFitError(
             f"{module.name} needs {need:,} bytes of RAM, {target.id} has {target.ram:,}.\n"

@@ -4,7 +4,7 @@
 #ifndef EL_PRODUCT_CMSIS_H
 #define EL_PRODUCT_CMSIS_H
 
-#include "arm_nnfunctions.h"
+#include <arm_nnfunctions.h>
 
 #ifdef CMSIS_NN_USE_SINGLE_ROUNDING
 #error "CMSIS_NN_USE_SINGLE_ROUNDING rounds half up: results would differ from those of other boards"

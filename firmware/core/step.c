@@ -253,7 +253,10 @@ int el_learn_staged(el_t *el, uint16_t label, uint16_t *out_guess) {
   el_put32(meta(el), step);
   if (is_int(el)) rescale(el, step);
   el->samples++;
-  if (el->hal && el->hal->now_us) el->busy_us += el->hal->now_us(el->hal->ctx) - start;
+  if (el->hal && el->hal->now_us) {
+    uint32_t took = el->hal->now_us(el->hal->ctx) - start;
+    if (took <= EL_I32_MAX) el->busy_us += took; /* an emulated clock may step back */
+  }
   return EL_OK;
 }
 

@@ -2,7 +2,7 @@
 #include "cortexm.h"
 
 #ifndef EL_UART_IRQ
-#error "the board file names the serial port's interrupt: defines = [\"UART_IRQ=2\"]"
+#error "the interrupt of its serial port is missing, UART_IRQ=NUMBER"
 #endif
 
 int main(void);

@@ -6,11 +6,11 @@
 #include <stdint.h>
 
 #ifndef EL_RING_BYTES
-#error "the board file says how large the receive ring is: defines = [\"RING_BYTES=512\"]"
+#error "the size of its receive ring is missing, RING_BYTES=NUMBER"
 #endif
 
 /* A power of two. All of it can be filled. */
-_Static_assert((EL_RING_BYTES & (EL_RING_BYTES - 1)) == 0 && EL_RING_BYTES <= 32768, "ring size");
+_Static_assert((EL_RING_BYTES & (EL_RING_BYTES - 1)) == 0 && EL_RING_BYTES <= 32768, "RING_BYTES is a power of two, up to 32768");
 
 /* Of one byte where that is enough: a machine of 8 bits reads two in two steps, with the interrupt in between. */
 #if EL_RING_BYTES <= 128

@@ -6,6 +6,8 @@
 
 #include "cortexm.h"
 
+_Static_assert(EL_SERIES == 1 || EL_SERIES == 4, "SERIES is 1 or 4");
+
 #define PATIENCE 20000u /* turns of a loop: several ms, where a PLL needs a fraction of one; an emulator may have none */
 #define APB2_AT 0x40010000u
 

@@ -35,6 +35,7 @@ _Static_assert(EL_CLOCK * 2u == PLL_HZ || EL_CLOCK * 4u == PLL_HZ, "168 or 84 MH
 #define MODE_ALTERNATE 2u
 #define PULL_UP 1u
 #define ALTERNATE_USART 7u /* of USART1 to 3 */
+_Static_assert(EL_UART == 0x40011000u || EL_UART == 0x40004400u || EL_UART == 0x40004800u, "UART is USART1, 2 or 3");
 
 void chip_clock(void) {
   FLASH_ACR = ACR_WAIT_STATES | ACR_PREFETCH | ACR_CODE_CACHE | ACR_DATA_CACHE; /* before the clock goes up */
