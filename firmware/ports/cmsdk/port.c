@@ -4,7 +4,7 @@
 #include "port.h"
 
 #include "cortexm.h"
-#include "ring.h"
+#include "received.h"
 
 #ifndef EL_UART_CLOCK
 #define EL_UART_CLOCK EL_CLOCK
@@ -26,8 +26,6 @@
 #define FPGA_COUNTER REG(EL_FPGA + 0x18u) /* up by one each time the prescaler runs out */
 #define FPGA_PRESCALE REG(EL_FPGA + 0x1Cu)
 
-static el_ring ring;
-
 void Uart_IRQHandler(void) {
   UART_INTCLEAR = INT_RX; /* before the byte is read: the next one asks again */
   while (UART_STATE & STATE_RX_FULL) ring_put(&ring, (uint8_t)UART_DATA);
@@ -37,22 +35,12 @@ void Uart_IRQHandler(void) {
   }
 }
 
-static size_t hal_rx(void *ctx, uint8_t *out, size_t n) {
-  (void)ctx;
-  return ring_take(&ring, out, n);
-}
-
 static void hal_tx(void *ctx, const uint8_t *bytes, size_t n) {
   (void)ctx;
   while (n--) {
     while (UART_STATE & STATE_TX_FULL) continue;
     UART_DATA = *bytes++;
   }
-}
-
-static uint32_t hal_overruns(void *ctx) {
-  (void)ctx;
-  return ring.overruns;
 }
 
 static uint32_t hal_now_us(void *ctx) {

@@ -5,7 +5,7 @@
 
 #include "cortexm.h"
 #include "edgelearn.h"
-#include "ring.h"
+#include "received.h"
 
 #define UART_STARTRX REG(EL_UART + 0x000u)
 #define UART_STARTTX REG(EL_UART + 0x008u)
@@ -55,18 +55,11 @@ _Static_assert(EL_BAUD == 115200, "only this baud rate's factor is written down 
 
 extern uint8_t __nv_start[]; /* from the linker script */
 
-static el_ring ring;
-
 void Uart_IRQHandler(void) {
   while (UART_RXDRDY) {
     UART_RXDRDY = 0; /* before the byte is read: reading it may bring the next one up */
     ring_put(&ring, (uint8_t)UART_RXD);
   }
-}
-
-static size_t hal_rx(void *ctx, uint8_t *out, size_t n) {
-  (void)ctx;
-  return ring_take(&ring, out, n);
 }
 
 static void hal_tx(void *ctx, const uint8_t *bytes, size_t n) {
@@ -76,11 +69,6 @@ static void hal_tx(void *ctx, const uint8_t *bytes, size_t n) {
     UART_TXD = *bytes++;
     while (!UART_TXDRDY) continue;
   }
-}
-
-static uint32_t hal_overruns(void *ctx) {
-  (void)ctx;
-  return ring.overruns;
 }
 
 static uint32_t hal_now_us(void *ctx) {

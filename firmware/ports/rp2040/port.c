@@ -4,7 +4,7 @@
 
 #include "cortexm.h"
 #include "nv.h"
-#include "ring.h"
+#include "received.h"
 
 #define CLEAR(reg) (*(&(reg) + 0x3000u / 4)) /* every register again, where ones that are written clear bits */
 
@@ -73,8 +73,6 @@ _Static_assert(EL_CRYSTAL / 1000u * PLL_TIMES >= 750000u && EL_CRYSTAL / 1000u *
 #define INT_RX (1u << 4)         /* the FIFO is half full */
 #define INT_RX_TIMEOUT (1u << 6) /* or has held something for 32 bits' time */
 
-static el_ring ring;
-
 void Uart_IRQHandler(void) {
   while (!(UART_FR & FR_RX_EMPTY)) {
     uint32_t got = UART_DR;
@@ -83,22 +81,12 @@ void Uart_IRQHandler(void) {
   }
 }
 
-static size_t hal_rx(void *ctx, uint8_t *out, size_t n) {
-  (void)ctx;
-  return ring_take(&ring, out, n);
-}
-
 static void hal_tx(void *ctx, const uint8_t *bytes, size_t n) {
   (void)ctx;
   while (n--) {
     while (UART_FR & FR_TX_FULL) continue;
     UART_DR = *bytes++;
   }
-}
-
-static uint32_t hal_overruns(void *ctx) {
-  (void)ctx;
-  return ring.overruns;
 }
 
 static uint32_t hal_now_us(void *ctx) {

@@ -2,7 +2,7 @@
  * (clocks), 17 (GPIO) and 18 (UART); HiFive1 schematics. */
 #include "port.h"
 
-#include "ring.h"
+#include "received.h"
 #include "riscv.h"
 
 #define UART_TXDATA REG(EL_UART + 0x00u)
@@ -28,8 +28,7 @@
 #define PLL_FROM_CRYSTAL (1u << 17)
 #define PLL_BYPASS (1u << 18)
 
-static el_ring ring;
-
+/* The UART itself does not say when its eight bytes were too few. */
 void Uart_IRQHandler(void) {
   for (;;) {
     uint32_t got = UART_RXDATA; /* one read both asks and takes */
@@ -38,22 +37,12 @@ void Uart_IRQHandler(void) {
   }
 }
 
-static size_t hal_rx(void *ctx, uint8_t *out, size_t n) {
-  (void)ctx;
-  return ring_take(&ring, out, n);
-}
-
 static void hal_tx(void *ctx, const uint8_t *bytes, size_t n) {
   (void)ctx;
   while (n--) {
     while (UART_TXDATA & TX_FULL) continue;
     UART_TXDATA = *bytes++;
   }
-}
-
-static uint32_t hal_overruns(void *ctx) {
-  (void)ctx;
-  return ring.overruns; /* the UART itself does not say when its eight bytes were too few */
 }
 
 static const el_hal hal = {

@@ -3,7 +3,7 @@
 #include "port.h"
 
 #include "cortexm.h"
-#include "ring.h"
+#include "received.h"
 #include "systick.h"
 
 #define UART_DR REG(EL_UART)
@@ -42,8 +42,6 @@
 #define PORT_A_DEN REG(0x4000451Cu)
 #define PINS_RX_TX 3u
 
-static el_ring ring;
-
 void Uart_IRQHandler(void) {
   UART_ICR = INT_RX;
   while (!(UART_FR & FR_RX_EMPTY)) {
@@ -53,22 +51,12 @@ void Uart_IRQHandler(void) {
   }
 }
 
-static size_t hal_rx(void *ctx, uint8_t *out, size_t n) {
-  (void)ctx;
-  return ring_take(&ring, out, n);
-}
-
 static void hal_tx(void *ctx, const uint8_t *bytes, size_t n) {
   (void)ctx;
   while (n--) {
     while (UART_FR & FR_TX_FULL) continue;
     UART_DR = *bytes++;
   }
-}
-
-static uint32_t hal_overruns(void *ctx) {
-  (void)ctx;
-  return ring.overruns;
 }
 
 static const el_hal hal = {

@@ -4,7 +4,7 @@
 
 #include "chip.h"
 #include "edgelearn.h"
-#include "ring.h"
+#include "received.h"
 #include "systick.h"
 
 #define USART_SR REG(EL_UART)
@@ -19,8 +19,6 @@
 #define CR1_RX_INT (1u << 5)
 #define CR1_ENABLE (1u << 13)
 
-static el_ring ring;
-
 void Uart_IRQHandler(void) {
   uint32_t status;
   while ((status = USART_SR) & (SR_RX_FULL | SR_OVERRUN)) {
@@ -30,22 +28,12 @@ void Uart_IRQHandler(void) {
   }
 }
 
-static size_t hal_rx(void *ctx, uint8_t *out, size_t n) {
-  (void)ctx;
-  return ring_take(&ring, out, n);
-}
-
 static void hal_tx(void *ctx, const uint8_t *bytes, size_t n) {
   (void)ctx;
   while (n--) {
     while (!(USART_SR & SR_TX_EMPTY)) continue;
     USART_DR = *bytes++;
   }
-}
-
-static uint32_t hal_overruns(void *ctx) {
-  (void)ctx;
-  return ring.overruns;
 }
 
 #if EL_NV_BYTES

@@ -2,7 +2,7 @@
  * PC16550D data sheet; addresses: QEMU's documentation of the machine and the device tree that it makes. */
 #include "port.h"
 
-#include "ring.h"
+#include "received.h"
 #include "riscv.h"
 
 #define UART(offset) (*(volatile uint8_t *)(uintptr_t)(EL_UART + (offset)))
@@ -18,8 +18,6 @@
 #define LSR_RX_OVERRUN 2u
 #define LSR_TX_EMPTY 0x20u
 
-static el_ring ring;
-
 void Uart_IRQHandler(void) {
   for (;;) {
     uint8_t status = UART_LSR;
@@ -29,22 +27,12 @@ void Uart_IRQHandler(void) {
   }
 }
 
-static size_t hal_rx(void *ctx, uint8_t *out, size_t n) {
-  (void)ctx;
-  return ring_take(&ring, out, n);
-}
-
 static void hal_tx(void *ctx, const uint8_t *bytes, size_t n) {
   (void)ctx;
   while (n--) {
     while (!(UART_LSR & LSR_TX_EMPTY)) continue;
     UART_DATA = *bytes++;
   }
-}
-
-static uint32_t hal_overruns(void *ctx) {
-  (void)ctx;
-  return ring.overruns;
 }
 
 static const el_hal hal = {
