@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 SOURCES := pyproject.toml CMakeLists.txt firmware/CMakeLists.txt $(wildcard firmware/core/* firmware/gen/*.[ch] firmware/hal/* firmware/include/* firmware/ports/host/* firmware/ports/sim/*)
 
-.PHONY: help demo test check tools images bench example clean
+.PHONY: help demo test check tools images bench soak example clean
 
 help: ## What one can make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,10 @@ bench: $(VENV)/.dev ## The figures of docs/benchmarks.md (about 10 minutes; EDGE
 	$(BIN)/edgelearn bench accuracy --case digits-32-32-int8 --seeds 5
 	$(BIN)/edgelearn bench accuracy --case mnist-100-50-int8-1pass --seeds 5
 	$(BIN)/edgelearn bench accuracy --case mnist-100-50-int8 --seeds 5
+
+soak: $(VENV)/.dev tools ## The long proofs: every format on 1,000 inputs and 100 steps, the fuzzers (some hours)
+	$(BIN)/python -m edgelearn.testing.matrix --prove -o docs/benchmarks/formats.json
+	$(BIN)/python -m tests.fuzz.soak
 
 BOARD ?= microbit
 example: $(VENV)/.installed ## Build the application that learns from its own sensor, for BOARD

@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edgelearn.errors import EdgeLearnError as EdgeLearnError
+    from edgelearn.exporting import export as export
     from edgelearn.job import Job as Job
     from edgelearn.job import prepare as compile  # pyright: ignore[reportUnusedImport]  # noqa: A004, F401 (the public name is the field's word)
     from edgelearn.lang import L as L
@@ -32,6 +33,7 @@ _WHERE = {
     "Session": ("edgelearn.session", "Session"),
     "compile": ("edgelearn.job", "prepare"),
     "connect": ("edgelearn.session", "connect"),
+    "export": ("edgelearn.exporting", "export"),
     "rule": ("edgelearn.rules", "rule"),
 }
 

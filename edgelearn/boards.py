@@ -16,6 +16,7 @@ from edgelearn.toolchains import TOOLCHAINS, Toolchain
 DEFAULT = "sim"
 OWN = "EDGELEARN_BOARDS"  # folders with board files of the user's own, separated as in PATH
 ARDUINO = "arduino"  # the family of boards that a vendor's Arduino core is for: our library, and no image of ours
+LINUX = "linux"  # the family of boards that run Linux: `edgelearn agent` is their firmware
 TORCH = "torch"  # the family of the host: this computer, without firmware and link
 PORTS = ("sim", "qemu", "serial", "tcp", "cpu", "cuda")
 COMPILED_IN = "compiled in"
@@ -33,7 +34,7 @@ class Board:
     id: str
     name: str
     core: str
-    family: str  # which firmware/ports/<family> runs on it, or TORCH
+    family: str  # which firmware/ports/<family> runs on it, or ARDUINO, LINUX, TORCH
     ram: int
     flash: int
     dtypes: tuple[str, ...]
@@ -52,17 +53,23 @@ class Board:
     defines: tuple[str, ...] = ()  # what the port is told: "UART_IRQ=2" is -DEL_UART_IRQ=2
     flash_at: int = 0  # addresses
     ram_at: int = 0
-    nv: int = 0  # at the end of the flash, for two copies of the state
+    nv: int = 0  # at the end of the flash, for checkpoints: two copies of the state, or more
     nv_page: int = 0  # erased at once
     clock: int = 0  # Hz of the core as the image runs it; 0: not a chip of ours
     qemu_machine: str = ""  # "" where QEMU has no such machine
     qemu: tuple[str, ...] = ()  # more arguments for QEMU
     programmer: tuple[str, ...] = ()  # what writes the image into the chip, see edgelearn.flashing
+    device_tree: str = ""  # how the model in its device tree begins, by which `edgelearn agent` knows it
 
     @property
     def is_host(self) -> bool:
         """Is it this computer itself, which learns in batches and needs no plan?"""
         return self.family == TORCH
+
+    @property
+    def is_linux(self) -> bool:
+        """Does it run Linux, and `edgelearn agent` for firmware?"""
+        return self.family == LINUX
 
     @property
     def target(self) -> Target:
@@ -183,6 +190,7 @@ def read(path: Path) -> Board:
         qemu_machine=table.text("qemu_machine", ""),
         qemu=table.texts("qemu", ()),
         programmer=table.texts("programmer", ()),
+        device_tree=table.text("device_tree", ""),
     )
     _check(board, table)
     return board

@@ -14,6 +14,7 @@ from edgelearn.boards import Board
 from edgelearn.errors import UsageError
 from edgelearn.ir.core import Module
 from edgelearn.job import Job, Stage, image_of
+from edgelearn.link import token
 from edgelearn.link.children import QemuTransport
 from edgelearn.link.client import Client
 from edgelearn.link.discover import open_port
@@ -70,10 +71,12 @@ class Link:
 
     Args:
         port: how to reach it, see ``edgelearn.link.discover.open_port``. wrap: puts something around the open transport.
+        token_file: holds the secret that an agent may ask for; None: EDGELEARN_TOKEN_FILE does.
     """
 
-    def __init__(self, board: Board, port: str | None, wrap: Wrap) -> None:
+    def __init__(self, board: Board, port: str | None, wrap: Wrap, token_file: Path | None = None) -> None:
         self.emulated = False
+        self._token_file = token_file
         self._board, self._port, self._wrap = board, port, wrap
         self._client: Client | None = None
         self._booted = b""  # the plan in the image that was booted for it
@@ -100,7 +103,7 @@ class Link:
         self.close()
         transport = open_port(self._board, self._port, image, native("el-sim"))
         self.emulated = isinstance(transport, QemuTransport)
-        self._client = Client(self._wrap(transport))
+        self._client = Client(self._wrap(transport), token=lambda: token.own(self._token_file))
         try:
             self._client.connect(self._board.id)
         except BaseException:

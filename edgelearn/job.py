@@ -6,20 +6,20 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgelearn import boards, images
 from edgelearn import recipe as recipes
+from edgelearn.backends import PlanWriter, WritesFiles, backend
 from edgelearn.boards import Board
 from edgelearn.compiler import Compiled, Net, compile_net
 from edgelearn.data import datasets
 from edgelearn.data.datasets import Dataset
-from edgelearn.errors import ConfigError, MissingToolError
+from edgelearn.errors import ConfigError
 from edgelearn.imports import Extractor, features, same_shape
 from edgelearn.imports.scale import settled
 from edgelearn.ir import rng
@@ -37,40 +37,6 @@ from edgelearn.start import Start, first_state, fit, of_values
 from edgelearn.tracing import independent, trace_module
 
 SLOWEST_MAC_S = 2e-6  # 32 cycles of a 16 MHz Cortex-M0: twice what its kernels take
-
-
-class Backend(Protocol):
-    """What an entry point of the group ``edgelearn.backends`` gives."""
-
-    name: str
-    suffix: str
-
-    def export(self, module: Module, board: str) -> bytes: ...
-
-
-@runtime_checkable
-class WritesFiles(Protocol):
-    """A backend whose artifact is several files, or holds what a run learnt."""
-
-    def files(self, module: Module, board: str, name: str, state: bytes | None = None) -> dict[str, bytes]: ...
-
-
-def backends() -> dict[str, EntryPoint]:
-    """Installed backends by name, not loaded yet."""
-    return {entry.name: entry for entry in entry_points(group="edgelearn.backends")}
-
-
-def backend(name: str) -> Backend:
-    """The backend ``name``.
-
-    Raises:
-        MissingToolError: it is not installed.
-    """
-    found = backends()
-    if name not in found:
-        have = ", ".join(sorted(found)) or "none"
-        raise MissingToolError(f"There is no backend '{name}' (installed: {have}).", "Install edgelearn: pip install .")
-    return found[name].load()()
 
 
 @dataclass(frozen=True)
@@ -321,7 +287,7 @@ def _stages(
     return cut(recipe, rule, net, steps, make)
 
 
-def _plan(encode: Backend, module: Module, board: Board) -> bytes:
+def _plan(encode: PlanWriter, module: Module, board: Board) -> bytes:
     """The plan of a module; empty for the host's if no plan can hold it, for the host needs none."""
     try:
         return encode.export(module, board.id)

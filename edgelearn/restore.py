@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from edgelearn import boards, layout, start
+from edgelearn import boards, imports, layout, start
 from edgelearn import recipe as recipes
 from edgelearn.boards import Board
 from edgelearn.errors import ConfigError, MismatchError, UsageError
@@ -74,7 +74,7 @@ def restore_job(run: Run, board: Board | None = None, **overrides: Any) -> Job:
 def begin(
     recipe: Recipe | str | Path | None, given: str | Path | Start, runs: RunStore, board: Board | str
 ) -> tuple[Recipe | str | Path, Start]:
-    """The recipe to train on ``board`` and the weights to begin with, of ``--from``: a run's id, or a file of an export.
+    """The recipe to train on ``board`` and the weights to begin with, of ``--from``: a run's id, a file of an export, or a trained net's.
 
     A run's own recipe leaves out what only the host does, where it is to be learnt on another board.
 
@@ -85,8 +85,20 @@ def begin(
         return _named(recipe, given.origin), given
     if Path(given).suffix in FILES:
         return _named(recipe, str(given)), start.read(Path(given))
+    if Path(given).suffix.lower() in (*imports.SUFFIXES, *imports.PICKLES):
+        return _trained_elsewhere(_named(recipe, str(given)), Path(given))
     run = runs.get(str(given))
     return recipe or _own_recipe(run, board), learnt(run, runs)
+
+
+def _trained_elsewhere(recipe: Recipe | str | Path, given: Path) -> tuple[Recipe, Start]:
+    """The recipe and the weights of a file of a net that was trained elsewhere.
+
+    Raises:
+        ConfigError: it is none, or its layers are not the recipe's.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
+    return recipe, imports.start_of(imports.read(given), recipe)
 
 
 def _own_recipe(run: Run, board: Board | str) -> Recipe:

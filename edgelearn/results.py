@@ -56,11 +56,14 @@ def of_job(job: Job) -> dict[str, Any]:
 def of_board(job: Job, client: Client, emulated: bool) -> dict[str, Any]:
     """Memory, time and bytes, as the board and the link counted them."""
     stats = client.stats()
+    scanned = not stats.engine
+    reason = None if scanned else f"what the agent's memory grew by, {stats.engine}"
+    state, arena = (stats.state, stats.arena) if scanned else (job.state_bytes, job.arena_bytes)
     ram = {
-        "state": stats.state, "arena": stats.arena, "stack": stats.stack, "stack_size": stats.stack_size,
+        "state": state, "arena": arena, "stack": stats.stack, "stack_size": stats.stack_size,
         "stack_bound": (image_of(job.board, job.module).stack_bound or None) if emulated else None, "link": stats.link,
         "plan": stats.plan, "planned": job.state_bytes + job.arena_bytes, "measured": stats.state + stats.arena,
-        "reason": None,
+        "reason": reason,
     }  # fmt: skip
     link = {
         "bytes_tx": client.bytes_tx, "bytes_rx": client.bytes_rx, "retries": client.retries,

@@ -32,6 +32,7 @@ class Session:
         board: id or Board. port: how to reach it, see ``edgelearn.link.discover.open_port``; None: the board's default. The board ``host``
             is this computer; its ports are torch's devices, ``cpu`` and ``cuda``.
         wrap: puts something around the open transport, such as ``RecordingTransport`` or ``edgelearn.testing``'s ``FaultyPipe``.
+        token_file: holds the secret that an agent may ask for; None: the file that EDGELEARN_TOKEN_FILE names.
 
     Raises:
         MissingToolError: the board is the host, and torch is not installed.
@@ -42,10 +43,11 @@ class Session:
         board: Board | str = boards.DEFAULT,
         port: str | None = None,
         wrap: Wrap = lambda transport: transport,
+        token_file: Path | None = None,
     ) -> None:
         self.board = board if isinstance(board, Board) else boards.load(board)
         self.port = port
-        self.device: Device = _host(port) if self.board.is_host else Link(self.board, port, wrap)
+        self.device: Device = _host(port) if self.board.is_host else Link(self.board, port, wrap, token_file)
 
     @property
     def client(self) -> Client:
@@ -158,10 +160,10 @@ class Session:
         return self.device.infer(job.compiled.encode(x))
 
 
-def reopen(run: Run, board: str | None = None, port: str | None = None) -> Session:
+def reopen(run: Run, board: str | None = None, port: str | None = None, token_file: Path | None = None) -> Session:
     """The board of a run, by the way that it was trained by; ``board`` and ``port`` name others."""
     own = board in (None, run.board)
-    return Session(board or run.board, port or (run.port if own else None))
+    return Session(board or run.board, port or (run.port if own else None), token_file=token_file)
 
 
 @contextmanager
@@ -185,9 +187,10 @@ def connect(
     board: Board | str = boards.DEFAULT,
     port: str | None = None,
     wrap: Wrap = lambda transport: transport,
+    token_file: Path | None = None,
 ) -> Session:
     """Opens a board: ``with edgelearn.connect("microbit", "qemu") as board: ...``; arguments as ``Session``'s."""
-    return Session(board, port, wrap)
+    return Session(board, port, wrap, token_file)
 
 
 __all__ = [

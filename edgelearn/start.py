@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from edgelearn import layout as layouts
 from edgelearn import state
 from edgelearn.errors import ConfigError
-from edgelearn.ir.core import Init, Module, State
+from edgelearn.ir.core import Init, Module, Slot, State
 from edgelearn.ir.expressions import meanings
 from edgelearn.ir.interp import EXP_LIMIT, Interpreter
-from edgelearn.ir.types import NUMPY, Type
+from edgelearn.ir.types import NUMPY, Exp, Type
 from edgelearn.layout import Layout
 from edgelearn.passes.freeze import block_of
 from edgelearn.state import Snapshot
@@ -32,12 +32,16 @@ _NOT_WEIGHTS = "Give a run's id, or a file that `edgelearn export RUN --format p
 
 @dataclass(frozen=True)
 class Start:
-    """Learnt tensors and where they come from (``origin``, a few words). ``names`` are those that count, None: all."""
+    """Learnt tensors and where they come from (``origin``, a few words). ``names`` are those that count, None: all.
+
+    ``notes`` are for whoever trains on them.
+    """
 
     origin: str
     layout: Layout
     raw: bytes
     names: frozenset[str] | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def snapshot(self) -> Snapshot:
@@ -84,13 +88,37 @@ class Start:
         return json.dumps({**head, **self.layout.as_dict()}).encode() + b"\n" + self.raw
 
 
-def of_values(origin: str, values: Mapping[str, NDArray[np.float32]]) -> Start:
+def of_values(
+    origin: str, values: Mapping[str, NDArray[np.float32]], classes: int = 0, notes: tuple[str, ...] = ()
+) -> Start:
     """A start from real numbers by state name (``@b0.W``)."""
     states = tuple(State(name, Type("f32", v.shape), Init("zeros")) for name, v in values.items())
-    layout = Layout("f32", 0, states)
+    layout = Layout("f32", classes, states)
     net = Interpreter(layout.module)
     net.state.update({name: np.asarray(v, np.float32) for name, v in values.items()})
-    return Start(origin, layout, state.encode(net))
+    return Start(origin, layout, state.encode(net), notes=notes)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A tensor of whole numbers in units of 2^exponent, of ``bits`` without the sign: up to 7 are int8, up to 15 int16."""
+
+    q: NDArray[Any]
+    exponent: int
+    bits: int
+
+
+def of_whole(origin: str, tensors: Mapping[str, Whole], classes: int = 0, notes: tuple[str, ...] = ()) -> Start:
+    """A start from whole numbers by state name: a net with weights of as many bits begins with these very numbers."""
+    states, slots = list[State](), list[Slot]()
+    for name, whole in tensors.items():
+        dtype = "i8" if whole.bits <= 7 else "i16"
+        states.append(State(name, Type(dtype, whole.q.shape, Exp(0, (name[1:],))), Init("zeros")))
+        slots.append(Slot(name[1:], "weight", whole.exponent, whole.bits))
+    layout = Layout("int8", classes, tuple(states), tuple(slots))
+    stored = {s.name: tensors[s.name].q.astype(NUMPY[s.type.dtype]) for s in states}
+    snapshot = Snapshot(stored, {slot.name: slot.start for slot in slots}, {slot.name: (0, 0) for slot in slots}, 0, 0)
+    return Start(origin, layout, state.pack(layout.module, snapshot), notes=notes)
 
 
 def from_bytes(kept: bytes) -> Start:
@@ -184,7 +212,7 @@ class _Fitting:
                 "Give the net the same layers, input and rule; it may have more blocks.",
             )
         taken = frozenset(name for name in self.have if self._fits(name))
-        return replace(self.start, names=taken), tuple(self._notes(taken))
+        return replace(self.start, names=taken), (*self.start.notes, *self._notes(taken))
 
     def _fits(self, name: str) -> bool:
         return self.want.get(name) == self.have[name]

@@ -88,8 +88,8 @@ _MNIST_MLP = Case(
     (
         _mlp("mono-forward 2x1000", "mono-forward", _MLP2, 1e-3, readout={"heads": "last"}, params={"gate": 0.0}, rate_by="validation",
              published=Published(0.9840, f"{_SPYRA}: Mono-Forward, layer by layer, to its own convergence")),
-        _mlp("forward-forward 3x1000", "forward-forward", _MLP3, 1e-3, passes=40, batch=100, optimizer="momentum",
-             params={"temp": 1e-3, "head": 10.0, "decay": 1e-3},
+        _mlp("forward-forward 3x1000", "forward-forward", _MLP3, 1e-3, passes=40, batch=128, rate_by="validation",
+             params={"temp": 0.06, "head": 4.0},
              published=Published(0.9835, f"{_SPYRA}: Forward-Forward, SGD")),
         _mlp("tpsgd 2x1000", "tpsgd", _MLP2, 2**-5, passes=30, batch=16, optimizer="sgd", params={"head": 4.0}, rate_by="validation"),
         _mlp("tpsgd l2 2x1000", "tpsgd", _MLP2, 2**-4, passes=30, batch=16, optimizer="sgd", params={"loss": "l2"}, rate_by="validation"),
@@ -135,7 +135,8 @@ def _pooled(*channels: int, mode: str = "avg") -> list[Item]:
     return [layer for c in channels for layer in ({"conv": c, "kernel": 3}, {"pool": 2, "mode": mode})]
 
 
-_VGG = _pooled(64, 128, 256, 512)  # Mono-Forward's own CNN
+_VGG = _pooled(32, 64, 128, 256)  # Mono-Forward's own CNN has twice as many channels
+_VGG_HOW: dict[str, Any] = {"passes": 10, "batch": 32}
 # Ten blocks, each a convolution of the image and a layer that reads it with the noisy label.
 _NOPROP: list[Item] = [{"conv": 64, "kernel": 5, "stride": 4}] * 10
 _NOPROP_PAPER = "arXiv:2503.24322, one-hot labels, larger blocks, 150 passes without augmentation"
@@ -144,11 +145,12 @@ _CIFAR_CNN = Case(
     "cifar10-cnn-f32",
     "cifar10",
     (
-        _cifar("mono-forward", "mono-forward", _VGG, 3e-4, against="backprop", params={"gate": 0.0}, readout={"heads": "last"},
-               published=Published(0.8239, "arXiv:2501.09238v1, as others quote it")),
-        _cifar("mono-forward summed", "mono-forward", _VGG, 3e-4, against="backprop", params={"gate": 0.0},
-               readout={"heads": "sum"}),
-        _cifar("backprop", "backprop", _VGG, 3e-4, published=Published(0.7780, "arXiv:2501.09238v1, as others quote it")),
+        _cifar("mono-forward", "mono-forward", _VGG, 1e-3, against="backprop", params={"gate": 0.0}, readout={"heads": "last"}, **_VGG_HOW,
+               published=Published(0.8239, "arXiv:2501.09238v1, as others quote it: a larger net")),
+        _cifar("mono-forward summed", "mono-forward", _VGG, 1e-3, against="backprop", params={"gate": 0.0},
+               readout={"heads": "sum"}, **_VGG_HOW),
+        _cifar("backprop", "backprop", _VGG, 1e-3, **_VGG_HOW,
+               published=Published(0.7780, "arXiv:2501.09238v1, as others quote it: a larger net")),
         _cifar("cascaded-forward", "cascaded-forward", _pooled(32, 128, 512, mode="max"), 3e-4,
                published=Published(0.6675, f"{_SPYRA}: CaFo-Rand, three blocks")),
         _cifar("noprop", "noprop", _NOPROP, 1e-3, params={"hidden": 256}, against="noprop end to end",
@@ -253,10 +255,16 @@ _MNIST_RATES: dict[int, Rates] = {
     1: {"mono-forward": {0: 2**-6}, "backprop": {0: 2**-6, 10: 2**-7}},
     128: {"mono-forward": {0: 2**-1, 1: 1.0}, "backprop": {0: 2**-1}},
 }
+# By a validation split, seed 1: at batch 1 the best of 2^-8 to 2^-5 for one pass, at batch 128 of 2^-4 to 1 for three.
 _CIFAR_RATES: dict[int, Rates] = {
-    1: {"mono-forward": {0: 2**-8}, "backprop": {0: 2**-8}},
-    128: {"mono-forward": {0: 2**-4}, "backprop": {0: 2**-4}},
+    1: {"mono-forward": {0: 2**-6}, "backprop": {0: 2**-6}},
+    128: {"mono-forward": {0: 2**-1}, "backprop": {0: 2**-1}},
 }
+
+# Small enough for 16 passes sample by sample, five times: 42,000 weights.
+_CIFAR_SMALL: list[Item] = [
+    {"conv": 16, "kernel": 3, "stride": 2, "head": 4}, {"pool": 2}, {"conv": 32, "kernel": 3, "head": 4}, {"pool": 2}, 64,
+]  # fmt: skip
 
 _ALL = (
     _shipped("mnist-100-50-int8", "mnist", twin=2**-7, bar=_NITRO),
@@ -269,6 +277,6 @@ _ALL = (
     _ROWS_RNN,
     Case("digits-rules-int8", "digits", _digits_rules()),
     _passes("passes-mnist", "mnist", (28, 28), [100, 50], _MNIST_RATES, rate_by="validation"),
-    _passes("passes-cifar10", "cifar10", (32, 32, 3), _pooled(32, 64, 128), _CIFAR_RATES, standardise=True),
+    _passes("passes-cifar10", "cifar10", (32, 32, 3), _CIFAR_SMALL, _CIFAR_RATES, standardise=True, rate_by="validation"),
 )
 CASES = {case.name: case for case in _ALL}

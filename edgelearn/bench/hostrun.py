@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgelearn import state
+from edgelearn.backends import backend
 from edgelearn.bench.results import Checkpoint
 from edgelearn.compiler import Compiled, Net, compile_net
 from edgelearn.data.datasets import Dataset
@@ -17,7 +18,7 @@ from edgelearn.host.native import NativeCore
 from edgelearn.ir import rng
 from edgelearn.ir.core import Module
 from edgelearn.ir.interp import Interpreter
-from edgelearn.job import backend, drop_steps
+from edgelearn.job import drop_steps
 from edgelearn.passes.quantize import Calibration
 from edgelearn.rules import Rule
 

@@ -21,7 +21,7 @@ from edgelearn.bench import qemu
 from edgelearn.boards import Board, load
 from edgelearn.data import datasets
 from edgelearn.data.datasets import Dataset
-from edgelearn.errors import ConfigError, EdgeLearnError, UsageError
+from edgelearn.errors import ConfigError, DoesNotFitError, EdgeLearnError, UsageError
 from edgelearn.paths import resource
 
 EPOCHS = 5
@@ -154,7 +154,7 @@ def run(
         board: id of a Cortex-M or RISC-V board that QEMU has, such as ``mps2-an386``.
         net: widths, as in ``"64-32-10"``; the plans must be for this net.
         plans: C source of the backend ``plan-c`` by dtype, ``"int8"`` and ``"f32"``.
-        rows: names to measure; where None, the rows of the plans given and the baselines.
+        rows: names to measure; where None, the rows of the plans given and the baselines, but for those that the board has no room for.
         cmsis: a copy of CMSIS-NN, for a row in which its dense layer takes the place of ours.
 
     Raises:
@@ -162,6 +162,7 @@ def run(
         ConfigError: the board has no bench image, or net and samples do not belong together.
         UsageError: a row is unknown or lacks its plan.
     """
+    named = rows is not None
     if rows is None:
         rows = [name for name, dtype in PLANS.items() if dtype in plans] + list(BASELINES)
         rows += [LINKED] if cmsis and "int8" in plans else []
@@ -169,7 +170,21 @@ def run(
     with TemporaryDirectory(prefix="edgelearn-bench-") as folder:
         found = TASKS.get(widths(net)[0])
         bench = Bench(target, net, plans, data, Path(folder), epochs, seed, found.rate if found else Bench.rate, cmsis)
-        return [bench.measure(name) for name in rows]
+        return _that_fit(bench, rows, named)
+
+
+def _that_fit(bench: Bench, rows: Sequence[str], all_of_them: bool) -> list[Row]:
+    found, too_large = [], None
+    for name in rows:
+        try:
+            found.append(bench.measure(name))
+        except DoesNotFitError as error:
+            if all_of_them:
+                raise
+            too_large = error
+    if too_large and not found:
+        raise too_large
+    return found
 
 
 def dense(board: str, cmsis: Path | None = None) -> int | None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelearn import boards
+from edgelearn.backends import backend
 from edgelearn.bench import instructions
 from edgelearn.bench.instructions import widths
 from edgelearn.bench.link_board import Line, VirtualBoard
@@ -25,7 +26,6 @@ from edgelearn.compiler import Compiled, Net, compile_net
 from edgelearn.data import datasets
 from edgelearn.data.datasets import Dataset
 from edgelearn.errors import ConfigError
-from edgelearn.job import backend
 from edgelearn.link.client import Client
 from edgelearn.link.messages import MAX_FRAME
 from edgelearn.passes.quantize import Calibration

@@ -15,26 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from edgelearn.host.hal import Hal, Number, Rx, Tx
 from edgelearn.host.native import library
 from edgelearn.link.frame import Decoder, encode
 from edgelearn.link.messages import pack, unpack
 
 BITS = 10  # of a byte on the wire: start, eight, stop
-_RX = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-_TX = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-_U32 = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p)
-_NAME_BYTES = 16  # of a board, in el_hal
-
-
-class _Hal(ctypes.Structure):
-    """``el_hal`` of firmware/hal/el_hal.h."""
-
-    _fields_ = (
-        ("ctx", ctypes.c_void_p), ("board", ctypes.c_char * _NAME_BYTES), ("chip", ctypes.c_uint8 * 8),
-        ("rx_buffer", ctypes.c_uint16), ("rx", _RX), ("tx", _TX), ("overruns", _U32), ("now_us", _U32),
-        ("stack_used", ctypes.c_void_p), ("nv_bytes", ctypes.c_uint32), ("nv_page", ctypes.c_uint32),
-        ("nv_read", ctypes.c_void_p), ("nv_erase", ctypes.c_void_p), ("nv_prog", ctypes.c_void_p),
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,9 +74,9 @@ class VirtualBoard:
         self._pool = np.zeros(pool_bytes, np.uint8)
         self._el = np.zeros(self._lib.el_host_context_bytes(), np.uint8)
         self._link = np.zeros(self._lib.el_host_link_bytes(), np.uint8)
-        self._hal = _Hal(
-            board=board.encode(), rx_buffer=line.ring, rx=_RX(self._rx), tx=_TX(self._tx), overruns=_U32(lambda _: self.overruns),
-            now_us=_U32(self._now_us),
+        self._hal = Hal(
+            board=board.encode(), rx_buffer=line.ring, rx=Rx(self._rx), tx=Tx(self._tx), overruns=Number(lambda _: self.overruns),
+            now_us=Number(self._now_us),
         )  # fmt: skip
         self._lib.el_link_init(
             self._link.ctypes.data, self._el.ctypes.data, ctypes.byref(self._hal), self._pool.ctypes.data, pool_bytes,

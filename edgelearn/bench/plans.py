@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from edgelearn.backends import backend
 from edgelearn.bench.instructions import PLANS, task, widths
 from edgelearn.boards import Board
 from edgelearn.compiler import Net, compile_net
 from edgelearn.data.datasets import Dataset
-from edgelearn.job import backend
 from edgelearn.passes import budget
 from edgelearn.passes.quantize import Calibration
 from edgelearn.rules import find

@@ -15,8 +15,10 @@ VERBS = {
     "eval": "Measure the accuracy of a run on its board.",
     "infer": "Classify samples with a run on its board.",
     "runs": "List the runs, or show one.",
+    "report": "Write runs as one page: curves, confusion, memory, link, recipe.",
     "resume": "Go on with an interrupted run.",
     "doctor": "Check the installation and say how to repair it.",
+    "agent": "Serve this computer as a board, over TCP or a serial line.",
     "sim": "Serve a simulated or emulated board over TCP.",
     "bench": "Measure: accuracy, instructions, memory, imports.",
 }

@@ -25,6 +25,7 @@ BENCHES = {
     "instructions": "per sample, beside backpropagation in C, counted in QEMU",
     "memory": "planned against measured memory: recipes, rules, depth, a keyword spotter",
     "link": "how busy the wire is, computed on a virtual clock",
+    "throughput": "steps a second here: exported nets beside PyTorch, int8 beside floats",
     "imports": "time until the command line answers",
 }
 ListCases = Annotated[bool, typer.Option("--list", help="Name what can be measured.")]
@@ -52,7 +53,7 @@ Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", hel
 
 @app.callback()
 def bench(context: typer.Context, cases: ListCases = False, as_json: options.Json = False) -> None:
-    """Measure: accuracy, instructions, memory, link, imports."""
+    """Measure: accuracy, instructions, memory, link, throughput, imports."""
     context.obj = as_json
     if cases or context.invoked_subcommand is None:
         from edgelearn.bench.cases import CASES
@@ -253,6 +254,35 @@ def link(
         rows = bench.run(board, nets, bauds, latency, None if clock is None else round(clock * 1e6), advance)
     told = {"case": f"link {board}", "board": board, "rows": [asdict(row) for row in rows], "note": bench.NOTE}
     _finish(told, quiet, out, _human_link)
+
+
+@app.command()
+def throughput(
+    context: typer.Context,
+    rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=1, help="Turns of each; the best counts.")] = 7,
+    turn: Annotated[float, typer.Option("--turn", metavar="S", min=0.001, help="Seconds of a turn.")] = 0.25,
+    out: Out = None,
+    as_json: options.Json = False,
+) -> None:
+    """How fast a net learns and infers on this computer, in exported form, beside PyTorch; one thread."""
+    from edgelearn.bench import throughput as bench
+
+    quiet = as_json or context.obj
+    with progress.bar("throughput", quiet) as advance:
+        rows = bench.run(bench.How(rounds, turn), advance)
+    net = "-".join(map(str, bench.NET))
+    told = {"case": f"throughput {net}", "net": net, "rows": [asdict(row) for row in rows], "note": bench.NOTE}
+    _finish(told, quiet, out, _human_throughput)
+
+
+def _human_throughput(data: dict[str, Any]) -> RenderableType:
+    measured = [row for row in data["rows"] if not row["reason"]]
+    columns = ("batch", "us", "per_second", "ratio", "asked")
+    rows = [(row["name"], *(_cell(key, row[key]) for key in columns)) for row in measured]
+    headings = ("", "batch", "us", "a second", "ratio", "asked")
+    shown = output.table(headings, rows, right=headings[1:], wrap=("",), title=data["case"])
+    missing = [f"{row['name']}: {row['reason']}" for row in data["rows"] if row["reason"]]
+    return output.group(shown, *map(output.text, [*missing, data["note"]]))
 
 
 @app.command()

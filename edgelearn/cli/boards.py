@@ -95,7 +95,8 @@ def _remarks(found: list[dict[str, Any]]) -> list[str]:
 
 
 def _reached(ports: list[str]) -> str:
-    return ", ".join(WAYS[port] for port in ports if port in WAYS)
+    first = ["TCP"] if ports[0] == "tcp" else []
+    return ", ".join([*first, *(WAYS[port] for port in ports if port in WAYS)])
 
 
 def _one(data: dict[str, Any], board: Board) -> RenderableType:
@@ -116,7 +117,7 @@ def _facts(board: Board, told: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("core", board.core, f"{board.clock / 1e6:g} MHz as the image runs it" if board.clock else ""),
         ("RAM", f"{board.ram:,} B", f"from 0x{board.ram_at:08x}" if chip else ""),
         ("flash", f"{board.flash:,} B", f"from 0x{board.flash_at:08x}" if chip else ""),
-        ("own memory", f"{board.nv:,} B" if board.nv else "", "at the end of the flash, for two copies of the state"),
+        ("own memory", f"{board.nv:,} B" if board.nv else "", "at the end of the flash, for copies of the state"),
         ("stack", f"{board.stack:,} B" if board.stack else "", "set aside"),
         ("link", f"{board.link:,} B" if board.link else "", "set aside for ring and frames"),
         ("largest plan", f"{board.plan_max:,} B", ""),
@@ -149,9 +150,9 @@ def _programmers(board: Board) -> list[tuple[str, str, str]]:
 
 def port(board: Board) -> str:
     """Where the C is that drives the board; "" where there is none."""
-    from edgelearn.boards import ARDUINO, TORCH
+    from edgelearn.boards import ARDUINO, LINUX, TORCH
 
-    return {ARDUINO: "firmware/arduino", TORCH: ""}.get(board.family, f"firmware/ports/{board.family}")
+    return {ARDUINO: "firmware/arduino", LINUX: "", TORCH: ""}.get(board.family, f"firmware/ports/{board.family}")
 
 
 def _here(found: bool | None) -> str:
@@ -159,5 +160,7 @@ def _here(found: bool | None) -> str:
 
 
 def short(nbytes: int) -> str:
-    """``16 KB``, ``4 MB``: memories come in powers of two."""
+    """``16 KB``, ``4 MB``, ``8 GB``: memories come in powers of two."""
+    if nbytes >= 1 << 30:
+        return f"{nbytes >> 30} GB"
     return f"{nbytes >> 20} MB" if nbytes >= 1 << 20 else f"{nbytes >> 10} KB"

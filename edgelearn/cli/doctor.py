@@ -253,7 +253,8 @@ def _human(data: dict[str, Any]) -> RenderableType:
     rows = [("ok" if c["ok"] else "missing", c["name"], c["detail"] + _users(c)) for c in data["checks"]]
     shown = output.table(("", "what", ""), rows, wrap=("what", ""))
     repairs = [f"  {c['name']}: {c['repair']}" for c in data["checks"] if not c["ok"]]
-    verdict = "Ready." if data["ok"] else "edgelearn cannot work like this."
+    ready = "Ready, but for what is missing above." if repairs else "Ready."
+    verdict = ready if data["ok"] else "edgelearn cannot work like this."
     head = [output.text("To repair:")] if repairs else []
     return output.group(shown, *head, *map(output.command, repairs), output.text(verdict, "bold"))
 

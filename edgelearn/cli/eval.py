@@ -24,6 +24,7 @@ def evaluate(
     run: options.RunId,
     board: options.AnyBoard = None,
     port: options.Port = None,
+    token_file: options.TokenFile = None,
     data: options.Data = None,
     steps: Samples = None,
     seed: Seed = None,
@@ -38,7 +39,7 @@ def evaluate(
 
     with RunStore() as store:
         found = store.get(run)
-        with sessions.reopen(found, board, port) as session:
+        with sessions.reopen(found, board, port, token_file) as session:
             job = session.load_run(found, store, **options.overrides(data=data))
             n = len(job.data.y_test)
             chosen = (np.arange(n) if seed is None else rng.permutation(seed, 0, n))[:steps]

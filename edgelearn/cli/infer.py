@@ -31,6 +31,7 @@ def infer(
     first: First = None,
     board: options.AnyBoard = None,
     port: options.Port = None,
+    token_file: options.TokenFile = None,
     as_json: options.Json = False,
 ) -> None:
     """Classify samples with a run on its board: of the run's test set, of another set's, or of a file."""
@@ -39,7 +40,7 @@ def infer(
 
     with RunStore() as store:
         found = store.get(run)
-        with reopen(found, board, port) as session:
+        with reopen(found, board, port, token_file) as session:
             job = session.load_run(found, store)
             x, y = samples(job, data)
             chosen = _chosen(index, first, len(x))

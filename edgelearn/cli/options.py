@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,9 @@ AnyBoard = Annotated[str | None, typer.Option("--board", metavar="ID", help="Ano
 Port = Annotated[
     str | None,
     typer.Option("--port", metavar="PORT", help="The way to it: sim, qemu, /dev/tty..., tcp://host:port, replay:FILE."),
+]
+TokenFile = Annotated[
+    Path | None, typer.Option("--token-file", metavar="FILE", help="The secret of an agent; or EDGELEARN_TOKEN_FILE.")
 ]
 Device = Annotated[str | None, typer.Option("--device", metavar="D", help="Of the board host: cpu or cuda.")]
 Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a TOML file.")]

@@ -14,6 +14,7 @@ app = typer.Typer(rich_markup_mode=None)
 def resume(
     run: options.RunId,
     port: options.Port = None,
+    token_file: options.TokenFile = None,
     device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
@@ -24,7 +25,7 @@ def resume(
     with RunStore() as store:
         found = unfinished(store, run)
         with (
-            reopen(found, port=options.way(found.board, port, device)) as session,
+            reopen(found, port=options.way(found.board, port, device), token_file=token_file) as session,
             progress.training("learning", as_json) as show,
         ):
             result = session.resume(found.id, store, show)

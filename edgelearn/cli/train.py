@@ -39,6 +39,7 @@ def train(
     recipe: Recipe = None,
     board: options.Board = "sim",
     port: options.Port = None,
+    token_file: options.TokenFile = None,
     start: From = None,
     freeze: options.Freeze = None,
     schedule: options.Schedule = None,
@@ -74,7 +75,10 @@ def train(
             raise UsageError("There is no conversation to record with this computer.", "Leave --record out.")
         if not quiet:
             output.show(output.text(headline(job)))
-        with Session(board, port, _recorder(record)) as session, progress.training("learning", quiet) as show:
+        with (
+            Session(board, port, _recorder(record), token_file) as session,
+            progress.training("learning", quiet) as show,
+        ):
             result = session.train(job, store, progress.now_and_then(_line) if stream else show)
     output.report("train", result.data, quiet, outcome)
 
@@ -136,12 +140,14 @@ def cost_rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
     if data["device"] is not None:
         return _host_rows(data)
     same = "as planned" if ram["measured"] == ram["planned"] else "NOT as planned"
+    found = ram["reason"] or f"found by scanning, {same}"
+    stack = [("stack measured", output.size(ram["stack"]), _stack_room(ram))] if ram["stack_size"] else []
     return [
         ("over the link", f"{data['samples_per_s']:,.0f}/s", "samples learnt"),
         ("on the board", f"{data['board_us_per_sample']:,.1f} us", _whose_time(data)),
         ("RAM planned", output.size(ram["planned"]), f"state {ram['state']:,} + arena {ram['arena']:,}"),
-        ("RAM measured", output.size(ram["measured"]), f"found by scanning, {same}"),
-        ("stack measured", output.size(ram["stack"]), _stack_room(ram)),
+        ("RAM measured", output.size(ram["measured"]), found),
+        *stack,
         ("plan, link", output.size(ram["plan"] + ram["link"]), f"in RAM too: {ram['plan']:,} + {ram['link']:,}"),
         ("on the wire", output.size(link["bytes_tx"]), f"sent; {link['bytes_rx']:,} B back; {_again(link['retries'])}"),
         ("run", "", f"{data['run']}, state {data['state_sha256'][:8]}"),

@@ -23,6 +23,12 @@ _VALIDATION = 0x4FFF  # a random stream that no epoch's shuffle uses
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _PARTS = ("train", "test")
 _CIFAR_BIN, _CIFAR_JPEG = "data_batch_1.bin", "cifar10-jpeg.tar.xz"
+LICENCES = {
+    "digits": "CC BY 4.0: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, doi:10.24432/C50P49",
+    "mnist": "CC BY-SA 3.0: Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST database",
+    "fashion-mnist": "MIT: Zalando SE, Fashion-MNIST",
+    "cifar10": "none stated: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
+}
 _USUAL = (1 / 16, 16)  # of the largest value: outside of it the first steps are far too small or too large
 
 _Good = tuple[NDArray[np.float32], NDArray[np.int64]]  # samples and labels that have been checked
@@ -50,6 +56,11 @@ class Dataset:
     classes: int
     cut: bool = False  # training and test set are one array of the user's, cut in two
     note: str = ""  # what a reader of results should know about where the samples come from
+
+    @property
+    def licence(self) -> str:
+        """Of the samples, as their publishers state it; empty where that is for the user to know."""
+        return LICENCES.get(self.name.partition("/")[0], "")
 
     @property
     def shape(self) -> tuple[int, ...]:

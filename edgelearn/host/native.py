@@ -15,6 +15,12 @@ from edgelearn.paths import native
 _POINTER, _U32 = ctypes.c_void_p, ctypes.c_uint32
 
 
+class _Stats(ctypes.Structure):
+    """``el_stats_t`` of firmware/include/edgelearn.h."""
+
+    _fields_ = [(name, _U32) for name in ("state", "arena", "stack", "stack_size", "step", "samples", "busy_us")]
+
+
 @cache
 def library() -> ctypes.CDLL:
     """The C runtime, with the types of what Python calls."""
@@ -25,6 +31,12 @@ def library() -> ctypes.CDLL:
     lib.el_host_infer.argtypes = [_POINTER, _POINTER, _U32, _POINTER]
     lib.el_host_read_state.argtypes = lib.el_host_write_state.argtypes = [_POINTER, _POINTER]
     lib.el_host_read_state.restype = lib.el_host_write_state.restype = None
+    lib.el_learn.argtypes = [_POINTER, ctypes.c_char_p, ctypes.c_uint16, _POINTER]
+    lib.el_infer.argtypes = [_POINTER, ctypes.c_char_p, _POINTER]
+    lib.el_step.argtypes = lib.el_seed.argtypes = [_POINTER]
+    lib.el_step.restype = lib.el_seed.restype = _U32
+    lib.el_stats.argtypes = [_POINTER, _POINTER]
+    lib.el_save.argtypes = lib.el_load.argtypes = [_POINTER]
     lib.el_verify.argtypes = [_POINTER, _U32, ctypes.c_char_p]
     lib.el_host_link_bytes.restype = ctypes.c_size_t
     lib.el_link_init.argtypes = [_POINTER, _POINTER, _POINTER, _POINTER, _U32, _POINTER, _U32]
@@ -87,6 +99,19 @@ class NativeCore:
         )
         return labels
 
+    def learn_one(self, x: bytes, label: int) -> int:
+        """``learn`` for one encoded sample, with nothing around it."""
+        guess = ctypes.c_uint16()
+        code = self._lib.el_learn(_address(self._context), x, label, ctypes.byref(guess))
+        self._check(code, "refused a sample")
+        return guess.value
+
+    def infer_one(self, x: bytes) -> int:
+        """``infer`` for one encoded sample."""
+        label = ctypes.c_uint16()
+        self._check(self._lib.el_infer(_address(self._context), x, ctypes.byref(label)), "refused a sample")
+        return label.value
+
     def read_state(self) -> bytes:
         raw = np.empty(self.state_bytes, np.uint8)
         self._lib.el_host_read_state(_address(self._context), _address(raw))
@@ -99,6 +124,17 @@ class NativeCore:
             )
         copy = np.frombuffer(raw, np.uint8).copy()
         self._lib.el_host_write_state(_address(self._context), _address(copy))
+
+    def position(self) -> tuple[int, int]:
+        """Step and seed of the state."""
+        at = _address(self._context)
+        return int(self._lib.el_step(at)), int(self._lib.el_seed(at))
+
+    def touched(self) -> tuple[int, int]:
+        """Bytes of state and arena that were ever written, found by scanning painted memory."""
+        found = _Stats()
+        self._check(self._lib.el_stats(_address(self._context), ctypes.byref(found)), "keeps no count")
+        return found.state, found.arena
 
     def _check(self, code: int, what: str) -> None:
         if code:

@@ -1,4 +1,4 @@
-"""Nets that were trained elsewhere, as frozen feature extractors: ONNX files, and programs that PyTorch exported.
+"""Nets that were trained elsewhere, as frozen features or as first weights: ONNX files, and programs that PyTorch exported.
 
 Nothing in a file is run, unpickled or evaluated, and no other file is opened. docs/features.md says what can be read.
 """
@@ -11,14 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgelearn.errors import ConfigError
-from edgelearn.imports import pt2_file
+from edgelearn.errors import ConfigError, UsageError
+from edgelearn.imports import pt2_file, weights
 from edgelearn.imports.builder import build
 from edgelearn.imports.extractor import Extractor as Extractor
-from edgelearn.imports.graph import MAX_BYTES
+from edgelearn.imports.graph import MAX_BYTES, Graph
+from edgelearn.nets import Net
 from edgelearn.recipe import Recipe
+from edgelearn.start import Start
 
-KINDS = ".onnx and .pt2"
+SUFFIXES = (".onnx", ".pt2")
+KINDS = " and ".join(SUFFIXES)
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 
 
@@ -36,14 +39,12 @@ def read(path: str | Path, upto: int | None = None) -> Extractor:
     _check_kind(path)
     raw = _bytes(path)
     if path.suffix.lower() == ".onnx":
-        from edgelearn.imports import onnx_file
-
-        return build(onnx_file.read_graph(raw, path.name), upto, hashlib.sha256(raw).hexdigest())
+        return build(_onnx(raw, path.name), upto, hashlib.sha256(raw).hexdigest())
     return build(pt2_file.read_graph(raw, path.name), upto, hashlib.sha256(raw).hexdigest())
 
 
 def from_torch(module: Any, example_input: Any, upto: int | None = None) -> Extractor:
-    """The first layers of a ``torch.nn.Module``, exported in evaluation mode.
+    """The first layers of a ``torch.nn.Module``, exported in evaluation mode; it may have layers of Brevitas.
 
     Args:
         example_input: a tensor of the right shape, the batch in front, or a tuple with one.
@@ -51,12 +52,22 @@ def from_torch(module: Any, example_input: Any, upto: int | None = None) -> Extr
 
     Raises:
         ConfigError: the module cannot be exported, or something in it has no counterpart in our nets.
-        MissingToolError: torch is not installed.
+        MissingToolError: torch, or what else it takes to export the module, is not installed.
     """
-    from edgelearn.imports.torch_module import exported
+    from edgelearn.imports import torch_module
 
-    raw = exported(module, example_input)
-    return build(pt2_file.read_graph(raw, type(module).__name__), upto, hashlib.sha256(raw).hexdigest())
+    name = type(module).__name__
+    if torch_module.is_quantised(module):
+        raw = torch_module.exported_qcdq(module, example_input)
+        return build(_onnx(raw, name), upto, hashlib.sha256(raw).hexdigest())
+    raw = torch_module.exported(module, example_input)
+    return build(pt2_file.read_graph(raw, name), upto, hashlib.sha256(raw).hexdigest())
+
+
+def _onnx(raw: bytes, name: str) -> Graph:
+    from edgelearn.imports import onnx_file
+
+    return onnx_file.read_graph(raw, name)
 
 
 def features(recipe: Recipe) -> Extractor | None:
@@ -79,9 +90,26 @@ def features(recipe: Recipe) -> Extractor | None:
     if model.input and not same_shape(model.input, found.input):
         problem = f"the features of {found.source} take samples of shape {list(found.input)}, not {list(model.input)}."
         raise recipe.fault("model", "input", problem, f"Leave 'input' out, or set input = {list(found.input)}.")
-    bits = model.feature_bits or 0
+    if model.feature_bits is None:
+        return found
+    bits = model.feature_bits
     layers = tuple(layer if layer.kind == "pool" else replace(layer, bits=bits) for layer in found.layers)
     return replace(found, layers=layers)
+
+
+def start_of(found: Extractor, recipe: Recipe) -> Start:
+    """The weights that all blocks of a recipe begin with, and its last head: those of the layers and of the classifier of a file.
+
+    Raises:
+        ConfigError: its layers are others. UsageError: it begins with another file already.
+    """
+    model = recipe.model
+    if model.features is not None:
+        problem = f"The recipe {recipe.name} begins with the features of a file already."
+        raise UsageError(
+            problem, "Write all layers under [model], without features; --freeze 0,1 keeps the first ones."
+        )
+    return weights.start_of(found, Net(model.input, model.layers, model.classes))
 
 
 def same_shape(given: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
@@ -98,7 +126,7 @@ def _check_kind(path: Path) -> None:
             f"'{path}' is a pickle of PyTorch: reading one can run whatever code is in it.",
             "Where it was made, save it with torch.export.save (.pt2) or torch.onnx.export (.onnx).",
         )
-    if suffix not in (".onnx", ".pt2"):
+    if suffix not in SUFFIXES:
         raise ConfigError(f"'{path}' is no kind of net that is read.", f"Give a file that ends in {KINDS}.")
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edgelearn.errors import ConfigError
 from edgelearn.imports import graph as g
+from edgelearn.imports import integers
 from edgelearn.imports.extractor import Extractor
 from edgelearn.imports.graph import MAX_ELEMENTS, Array, Graph, Node, Step, UnsupportedError
+from edgelearn.imports.integers import Scaled
 from edgelearn.imports.layout import Shape, conv_layer, conv_values, dense_values, folded, pool_layer
 from edgelearn.layers import MAX_SIZE, Layer
 
 MAX_WEIGHT = 2.0**15  # of a net that was trained they are about 1
+CROWDED_BITS = 8
 _WEIGHTS = (g.Linear, g.Convolution)
 _MAP = "Give the net an input of (batch, channels, height, width)."
 _RELU = "Put the ReLU directly after the layer, or after its batch normalisation."
@@ -28,15 +32,16 @@ class _Block:
     layer: Layer
     W: Array
     b: Array
+    units: Array | None  # what the numbers of each row are whole multiples of
     map: Shape | None = None
     relu: bool = False
     averaged: bool = False  # by a pool, before any ReLU
 
-    def values(self, source: str, index: int) -> dict[str, Array]:
-        """The state of block ``index``.
+    def checked(self, source: str) -> Scaled:
+        """Its weights in our layout.
 
         Raises:
-            ConfigError: no board could compute with it.
+            ConfigError: no board could compute with them.
         """
         W = dense_values(self.W, self.map) if self.layer.kind == "dense" else conv_values(self.W, self.layer.kind)
         largest = float(np.max([np.abs(value).max() for value in (W, self.b)]))  # NaN stays NaN
@@ -45,7 +50,9 @@ class _Block:
             raise ConfigError(
                 f"{source}: {self.node} has weights that are {what}.", "Train the net again, and export that."
             )
-        return {f"@b{index}.W": np.ascontiguousarray(W, np.float32), f"@b{index}.b": self.b.astype(np.float32)}
+        unit = None if self.units is None or np.ptp(self.units) else float(self.units[0])
+        W, b = np.ascontiguousarray(W, np.float32), self.b.astype(np.float32)
+        return Scaled(W, b, self.units is not None, unit)
 
 
 def build(graph: Graph, upto: int | None, sha256: str) -> Extractor:
@@ -81,6 +88,12 @@ def _input(graph: Graph) -> tuple[Shape, Shape]:
     return shape, (*shape[1:], shape[0]) if len(shape) == 3 else (math.prod(shape),)
 
 
+def _stored(items: Sequence[_Block | Layer], weights: Sequence[Scaled]) -> tuple[Layer, ...]:
+    """The layers, those with one bit more whose int8 weights a board would halve, to make room that nothing needs that does not learn."""
+    bits = iter([CROWDED_BITS if each.crowded else 0 for each in weights])
+    return tuple(replace(item.layer, bits=next(bits)) if isinstance(item, _Block) else item for item in items)
+
+
 class _Builder:
     """What has been read so far; ``shape`` is that of the value that the next node reads, without the batch, ``ours`` the input's."""
 
@@ -90,6 +103,7 @@ class _Builder:
         self.items: list[_Block | Layer] = []
         self.direct = False  # is the value W x + b of the last block?
         self.softmax: Node | None = None
+        self.levels: list[int] = []  # of the quantisers of values
 
     @property
     def blocks(self) -> list[_Block]:
@@ -111,6 +125,8 @@ class _Builder:
                 self._affine(node, step)
             case g.Relu():
                 self._relu(node)
+            case g.Rounded():
+                self._rounded(node, step)
             case g.Pooling():
                 self._pool(node, step.mode, self._windows(node, step))
             case g.PooledTo():
@@ -130,7 +146,7 @@ class _Builder:
         if len(self.shape) != 3:
             raise node.refused(f"reads {math.prod(self.shape)} numbers, not a map", _MAP)
         layer, shape = conv_layer(node, step, self.shape)
-        self._begin(node, layer, step.W, step.b, shape)
+        self._begin(node, layer, step, shape)
 
     def _dense(self, node: Node, step: g.Linear) -> None:
         size = math.prod(self.shape)
@@ -138,9 +154,10 @@ class _Builder:
             raise node.refused(f"reads a value of shape {self.shape}", "Put a Flatten before it.")
         if step.W.ndim != 2 or step.W.shape[1] != size or not 1 <= len(step.W) <= MAX_SIZE:
             raise node.refused(f"has weights of shape {step.W.shape} for {size} numbers")
-        self._begin(node, Layer("dense", len(step.W)), step.W, step.b, (len(step.W),))
+        self._begin(node, Layer("dense", len(step.W)), step, (len(step.W),))
 
-    def _begin(self, node: Node, layer: Layer, W: Array, b: Array | None, shape: Shape) -> None:
+    def _begin(self, node: Node, layer: Layer, step: g.Linear | g.Convolution, shape: Shape) -> None:
+        W, b = step.W, step.b
         if self.blocks and not self.blocks[-1].relu:
             raise self.blocks[-1].node.refused("has no ReLU after it, and is not the last layer", _RELU)
         if sum(block.W.size for block in self.blocks) + W.size > MAX_ELEMENTS:
@@ -148,7 +165,7 @@ class _Builder:
         bias = np.zeros(len(W), np.float32) if b is None else b
         if bias.shape != (len(W),):
             raise node.refused(f"has a bias of shape {bias.shape} for {len(W)} outputs")
-        self.items.append(_Block(node, layer, W, bias, self.map))
+        self.items.append(_Block(node, layer, W, bias, step.units, self.map))
         self.shape, self.map, self.direct = shape, None, True
 
     def _affine(self, node: Node, step: g.Bias | g.Norm) -> None:
@@ -156,7 +173,8 @@ class _Builder:
             raise node.refused("does not directly follow a convolution or a dense layer")
         block = self.blocks[-1]
         if isinstance(step, g.Norm):
-            block.W, block.b = folded(node, step, block.W, block.b)
+            block.W, block.b, factor = folded(node, step, block.W, block.b)
+            block.units = None if block.units is None or not factor.all() else block.units * abs(factor)
             return
         per_channel = (len(block.b), *[1] * (len(self.shape) - 1))
         if step.b.shape not in (per_channel, (1, *per_channel)):
@@ -171,6 +189,13 @@ class _Builder:
         if self.blocks[-1].averaged:
             raise node.refused("stands after a pool that averages", _RELU)
         self.blocks[-1].relu, self.direct = True, False
+
+    def _rounded(self, node: Node, step: g.Rounded) -> None:
+        """A quantiser that has nothing below zero is a ReLU too; before any layer it says that samples have nothing there either."""
+        self.levels.append(step.levels)
+        if step.low >= 0 and self.blocks and not self.blocks[-1].relu:
+            self._relu(node)
+        self.direct = False
 
     def _pool(self, node: Node, mode: str, window: g.Pair) -> None:
         if len(self.shape) != 3:
@@ -224,13 +249,19 @@ class _Builder:
         blocks = self.blocks
         keep = self._count(source, upto)
         last = self.items.index(blocks[keep]) if keep < len(blocks) else len(self.items)
-        values = {
-            name: value for i, block in enumerate(blocks[:keep]) for name, value in block.values(source, i).items()
-        }
+        settled = integers.settled([block.checked(source) for block in blocks[: keep + self._has_classifier(keep)]])
+        kept, head = settled[:keep], settled[keep:]
+        values = {f"@b{i}.{symbol}": v for i, s in enumerate(kept) for symbol, v in (("W", s.W), ("b", s.b))}
         lines = [f"{block.node}: {block.layer if i < keep else 'dropped'}" for i, block in enumerate(blocks)]
-        layers = tuple(item.layer if isinstance(item, _Block) else item for item in self.items[:last])
         activations = tuple("relu" if block.relu else "none" for block in blocks[:keep])
-        return Extractor(self.input, layers, activations, values, "\n".join([source, *lines]), sha256)
+        text = "\n".join([source, *lines])
+        classifier, layers, fewest = (head or [None])[0], _stored(self.items[:last], kept), min(self.levels, default=0)
+        return Extractor(self.input, layers, activations, values, text, sha256, tuple(kept), classifier, fewest)
+
+    def _has_classifier(self, keep: int) -> bool:
+        """Is what follows the blocks that are kept the last one, and does it make class scores?"""
+        rest = self.blocks[keep:]
+        return len(rest) == 1 and rest[0].layer.kind == "dense" and not rest[0].relu
 
     def _count(self, source: str, upto: int | None) -> int:
         """How many blocks are kept."""

@@ -53,6 +53,9 @@ class Graph:
     shape: tuple[int, ...]
     constant: Callable[[str], Array | None]
     step: Callable[[Graph, Node], Step]  # what a node does
+    unit: Callable[[str, int], Array | None] = lambda name, axis: (
+        None
+    )  # of a constant that was quantised: see ``units``
 
     def weights(self, node: Node, name: str) -> Array:
         """A constant of ``node`` as floats.
@@ -67,6 +70,23 @@ class Graph:
             raise node.refused(f"has weights of type {found.dtype}", "Export the net in float32, not quantised.")
         with np.errstate(over="ignore"):  # what overflows is infinite then, and refused with the layer
             return found.astype(np.float32)
+
+    def units(self, node: Node, name: str, axis: int, rows: int) -> Array | None:
+        """What a unit is worth in each of the ``rows`` along ``axis`` of a constant: it is whole numbers of them. None: it has none.
+
+        Raises:
+            UnsupportedError: they are no sizes.
+        """
+        found = self.unit(name, axis)
+        if found is None or found.size not in (1, rows):
+            return None
+        if not (np.isfinite(found).all() and (found > 0).all()):
+            raise node.refused("has weights with a scale that is zero, negative or no number", "Export the net again.")
+        return np.broadcast_to(found.astype(np.float64).reshape(-1), (rows,))
+
+    def source_of(self, value: str) -> Node | None:
+        """The node that computes ``value``; None: it is the input, or a constant."""
+        return next((node for node in self.nodes if node.output == value), None)
 
     def chain(self) -> Iterator[Node]:
         """The nodes from the input on, each reading what the one before it computed.
@@ -95,15 +115,19 @@ class Graph:
 
 @dataclass(frozen=True)
 class Linear:
-    """W (out, in) on all numbers."""
+    """W (out, in) on all numbers. ``units``: of each row, if its numbers are whole multiples of one."""
 
     W: Array
     b: Array | None = None
+    units: Array | None = None
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """W (out, in / groups, height, width). ``pads``: top, left, bottom, right; None: as many as keep ceil(size / stride) positions."""
+    """W (out, in / groups, height, width). ``pads``: top, left, bottom, right; None: as many as keep ceil(size / stride) positions.
+
+    ``units`` as those of ``Linear``.
+    """
 
     W: Array
     b: Array | None = None
@@ -111,6 +135,7 @@ class Convolution:
     pads: tuple[int, ...] | None = (0, 0, 0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
+    units: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +159,14 @@ class Norm:
 @dataclass(frozen=True)
 class Relu:
     pass
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A quantiser: in training the value was rounded to ``levels`` steps, the smallest of them ``low``. Boards have their own rounding."""
+
+    low: float
+    levels: int
 
 
 @dataclass(frozen=True)
@@ -180,7 +213,7 @@ class Softmax:
     """Scores to probabilities: of interest to nobody but the classifier before it."""
 
 
-Step = Linear | Convolution | Bias | Norm | Relu | Pooling | PooledTo | Reshaped | Flattened | Same | Softmax
+Step = Linear | Convolution | Bias | Norm | Relu | Rounded | Pooling | PooledTo | Reshaped | Flattened | Same | Softmax
 
 
 def pair(values: Sequence[int] | int, default: int = 1) -> Pair:

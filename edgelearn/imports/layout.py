@@ -71,8 +71,8 @@ def _pad(node: Node, conv: Convolution, inp: Shape, k: int, stride: int) -> int:
     return pad
 
 
-def folded(node: Node, norm: Norm, W: Array, b: Array) -> tuple[Array, Array]:
-    """Weights and bias that do what they and a batch normalisation after them did.
+def folded(node: Node, norm: Norm, W: Array, b: Array) -> tuple[Array, Array, Array]:
+    """Weights and bias that do what they and a batch normalisation after them did, and the factor of each channel.
 
     Raises:
         UnsupportedError: it normalises another number of channels.
@@ -84,7 +84,7 @@ def folded(node: Node, norm: Norm, W: Array, b: Array) -> tuple[Array, Array]:
     with np.errstate(all="ignore"):  # what cannot be computed is refused with the layer
         factor = gamma / np.sqrt(var + norm.eps)
         scaled = W * factor.astype(np.float32).reshape(-1, *[1] * (W.ndim - 1))
-        return scaled, ((b - mean) * factor + beta).astype(np.float32)
+        return scaled, ((b - mean) * factor + beta).astype(np.float32), factor
 
 
 def pool_layer(node: Node, mode: str, window: Pair, inp: Shape) -> tuple[Layer, Shape]:

@@ -1,4 +1,8 @@
-"""ONNX files, by the package ``onnx``: a protocol buffer is parsed, nothing in it is run, and no other file is opened."""
+"""ONNX files, by the package ``onnx``: a protocol buffer is parsed, nothing in it is run, and no other file is opened.
+
+Nets that were trained quantised, as ``brevitas.export.export_onnx_qcdq`` writes them, have QuantizeLinear, Clip and DequantizeLinear around
+weights and values: weights are what comes out of those, and the quantisers of values are steps of their own.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,21 @@ import numpy as np
 
 from edgelearn.errors import ConfigError
 from edgelearn.imports import graph as g
+from edgelearn.imports import quantiser
 from edgelearn.imports.extras import extra
 from edgelearn.imports.graph import MAX_ELEMENTS, MAX_NODES, MAX_RANK, Array, Graph, Node, Step, pair
 
 OLDEST = 9  # opset: before it, BatchNormalization and Dropout had a training mode of another kind
+FOLDED = (
+    "QuantizeLinear",
+    "Clip",
+    "DequantizeLinear",
+    "Transpose",
+    "Identity",
+)  # done to constants when a file is read
+MAX_FOLDED = 8  # of them, one after the other
 _REMEDY = "Export the net again, with torch.onnx.export for example."
+_QCDQ = "Export it with brevitas.export.export_onnx_qcdq."
 
 
 def read_graph(raw: bytes, name: str) -> Graph:
@@ -42,7 +56,7 @@ def read_graph(raw: bytes, name: str) -> Graph:
     shape = tuple(int(dim.dim_value) for dim in inputs[0].type.tensor_type.shape.dim)
     nodes = tuple(_node(onnx, at, node) for at, node in enumerate(model.graph.node, 1))
     source = f"{name} (ONNX, opset {opset})"
-    return Graph(source, nodes, inputs[0].name, shape, constants.get, _step)
+    return Graph(source, nodes, inputs[0].name, shape, constants.get, _step, constants.unit)
 
 
 def _node(onnx: Any, at: int, node: Any) -> Node:
@@ -60,24 +74,54 @@ def _node(onnx: Any, at: int, node: Any) -> Node:
 
 
 class _Constants:
-    """Initializers and the results of Constant nodes, decoded when they are asked for."""
+    """Initializers and the results of Constant nodes, decoded when they are asked for, and what quantisers make of them."""
 
     def __init__(self, onnx: Any, graph: Any, source: str) -> None:
         self.onnx, self.source = onnx, source
         self.found: dict[str, Any] = {tensor.name: tensor for tensor in graph.initializer}
-        for node in graph.node:
+        self.folded: dict[str, Node] = {}
+        for at, node in enumerate(graph.node, 1):
             if node.op_type == "Constant" and node.output:
                 self.found[node.output[0]] = node
+            elif node.op_type in FOLDED and node.domain in ("", "ai.onnx") and node.output:
+                self.folded[node.output[0]] = _node(onnx, at, node)
 
     def has(self, name: str) -> bool:
         return name in self.found
 
-    def get(self, name: str) -> Array | None:
-        """Its value, None: it is computed.
+    def get(self, name: str, depth: int = MAX_FOLDED) -> Array | None:
+        """Its value, None: it is computed of something else than constants.
 
         Raises:
-            ConfigError: it lies in another file, is too large, or damaged.
+            ConfigError: it lies in another file, is too large, or damaged. UnsupportedError: a quantiser of it makes no sense.
         """
+        if name not in self.folded:
+            return self._given(name)
+        node = self.folded[name]
+        first = self.get(node.inputs[0], depth - 1) if depth and node.inputs else None
+        rest = [self._given(other) if other else None for other in node.inputs[1:]]
+        if first is None or any(value is None and other for value, other in zip(rest, node.inputs[1:], strict=True)):
+            return None
+        try:
+            return quantiser.apply(node, first, rest)
+        except (ValueError, TypeError, IndexError, OverflowError) as error:
+            raise node.refused(f"has arguments that make no sense ({error})", _REMEDY) from error
+
+    def unit(self, name: str, axis: int, depth: int = MAX_FOLDED) -> Array | None:
+        """What one unit of a dequantised constant is worth: one number, or one for each index of ``axis``. None: it has none."""
+        node = self.folded.get(name)
+        if node is None or not depth or not node.inputs:
+            return None
+        if node.op == "DequantizeLinear":
+            scale = self._given(node.inputs[1]) if len(node.inputs) > 1 else None
+            along = int(node.attrs.get("axis", 1))
+            return scale if scale is not None and (scale.size == 1 or along == axis) else None
+        if node.op == "Transpose":
+            order = node.attrs.get("perm", (1, 0))
+            return self.unit(node.inputs[0], order[axis], depth - 1) if axis < len(order) else None
+        return self.unit(node.inputs[0], axis, depth - 1) if node.op == "Identity" else None
+
+    def _given(self, name: str) -> Array | None:
         found = self.found.get(name)
         if found is None or isinstance(found, self.onnx.TensorProto):
             return None if found is None else self._decoded(name, found)
@@ -106,7 +150,8 @@ class _Constants:
 
 def _step(graph: Graph, node: Node) -> Step:
     if node.op not in READ:
-        raise node.refused("is nothing that a board's net can do")
+        quantised = node.op.startswith(("QLinear", "MatMulInteger", "ConvInteger", "DynamicQuantize")) or "." in node.op
+        raise node.refused("is nothing that a board's net can do", _QCDQ if quantised else "")
     try:
         return READ[node.op](graph, node)
     except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
@@ -147,7 +192,8 @@ def _conv(graph: Graph, node: Node) -> Step:
     W, b = graph.weights(node, node.inputs[1]), _optional(graph, node, 2)
     attrs: Mapping[str, Any] = node.attrs
     stride, dilation = pair(attrs.get("strides", ())), pair(attrs.get("dilations", ()))
-    return g.Convolution(W, b, stride, _pads(node), dilation, int(attrs.get("group", 1)))
+    units = graph.units(node, node.inputs[1], 0, len(W)) if W.ndim else None
+    return g.Convolution(W, b, stride, _pads(node), dilation, int(attrs.get("group", 1)), units)
 
 
 def _gemm(graph: Graph, node: Node) -> Step:
@@ -156,8 +202,17 @@ def _gemm(graph: Graph, node: Node) -> Step:
     W, b = graph.weights(node, node.inputs[1]), _optional(graph, node, 2)
     if W.ndim != 2:
         raise node.refused(f"has weights of shape {W.shape}")
-    W = (W if node.attrs.get("transB", 0) else W.T) * np.float32(node.attrs.get("alpha", 1.0))
-    return g.Linear(W, None if b is None else _vector(b, len(W)) * np.float32(node.attrs.get("beta", 1.0)))
+    W, units = _rows(graph, node, W, 0 if node.attrs.get("transB", 0) else 1)
+    alpha = np.float32(node.attrs.get("alpha", 1.0))
+    units = None if units is None or not alpha else units * abs(float(alpha))
+    b = None if b is None else _vector(b, len(W)) * np.float32(node.attrs.get("beta", 1.0))
+    return g.Linear(W * alpha, b, units)
+
+
+def _rows(graph: Graph, node: Node, W: Array, axis: int) -> tuple[Array, Array | None]:
+    """A matrix whose outputs lie along ``axis``, as one with a row for each output, and the rows' units."""
+    units = graph.units(node, node.inputs[1], axis, W.shape[axis])
+    return (W.T if axis else W), units
 
 
 def _vector(b: Array, size: int) -> Array:
@@ -169,7 +224,8 @@ def _matmul(graph: Graph, node: Node) -> Step:
     W = graph.weights(node, node.inputs[1])
     if W.ndim != 2:
         raise node.refused(f"has weights of shape {W.shape}")
-    return g.Linear(W.T)
+    W, units = _rows(graph, node, W, 1)
+    return g.Linear(W, None, units)
 
 
 def _add(graph: Graph, node: Node) -> Step:
@@ -218,7 +274,37 @@ def _dropout(graph: Graph, node: Node) -> Step:
     return g.Same()
 
 
+def _quantize(graph: Graph, node: Node) -> Step:
+    """The quantiser of a value: what clips its whole numbers stands directly after it, and what makes numbers of them again."""
+    zero = graph.constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else np.zeros((), np.uint8)
+    scale = graph.constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    if zero is None or scale is None:
+        raise node.refused("has a scale that is computed", "Fix the scales: export the net after net.eval().")
+    if scale.size != 1 or zero.size != 1:
+        raise node.refused("has a scale for each channel of a value", "Use one scale for all channels of a value.")
+    clip = next((other for other in graph.nodes if other.op == "Clip" and other.inputs[:1] == (node.output,)), None)
+    limits = [] if clip is None else [graph.constant(name) for name in clip.inputs[1:] if name]
+    return quantiser.of_value(node, scale, zero, limits)
+
+
+def _clip(graph: Graph, node: Node) -> Step:
+    before = graph.source_of(node.inputs[0])
+    if before is None or before.op != "QuantizeLinear":
+        raise node.refused("is nothing that a board's net can do")
+    return g.Same()
+
+
+def _dequantize(graph: Graph, node: Node) -> Step:
+    before = graph.source_of(node.inputs[0])
+    if before is None or before.op not in ("QuantizeLinear", "Clip"):
+        raise node.refused("reads whole numbers that no QuantizeLinear made", _QCDQ)
+    return g.Same()
+
+
 READ: dict[str, Callable[[Graph, Node], Step]] = {
+    "QuantizeLinear": _quantize,
+    "Clip": _clip,
+    "DequantizeLinear": _dequantize,
     "Conv": _conv,
     "Gemm": _gemm,
     "MatMul": _matmul,

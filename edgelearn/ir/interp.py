@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,16 @@ class Interpreter:
         """The class of one sample, given as the entry's own numbers (int8 units or floats)."""
         result = self._run(self.module.entry("infer"), [x], count=False)
         return int(np.asarray(result).reshape(-1)[0])
+
+    def scores(self, x: NDArray[Any]) -> NDArray[Any] | None:
+        """What the prediction's argmax reads: floats, or exact integers. None if the prediction does not end with one."""
+        entry = self.module.entry("infer")
+        last = next((op for op in entry.ops if op.result == entry.result), None)
+        if last is None or last.name != "argmax":
+            return None
+        before = replace(entry, ops=entry.ops[: entry.ops.index(last)], result=last.args[0])
+        found = self._run(before, [x], count=False)
+        return None if found is None else found.reshape(-1)
 
     def learn(self, x: NDArray[Any], label: int) -> int | None:
         """One training step; returns what the network said before it, if the rule computes that."""

@@ -11,9 +11,28 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from edgelearn.errors import ConfigError, EdgeLearnError, LinkLostError, MismatchError, VersionError, WrongBoardError
+from edgelearn.errors import (
+    ConfigError,
+    EdgeLearnError,
+    LinkLostError,
+    MismatchError,
+    NotAuthorisedError,
+    VersionError,
+    WrongBoardError,
+)
+from edgelearn.link import token as tokens
 from edgelearn.link.exchange import LOST_S, SLOW_S, Exchange
-from edgelearn.link.messages import BY_NAME, MIN_FRAME, NO_LABEL, PROTOCOL, Message, pack
+from edgelearn.link.messages import (
+    BY_NAME,
+    MIN_FRAME,
+    NO_LABEL,
+    PROTOCOL,
+    TLV_CHALLENGE,
+    TLV_ENGINE,
+    TLV_PROOF,
+    Message,
+    pack,
+)
 from edgelearn.link.refusals import ERR_PHASE, ERR_STEP, OK, refusal, silence
 from edgelearn.link.replay import ReplayTransport
 from edgelearn.link.transport import Transport
@@ -43,7 +62,11 @@ class Hello:
 
 @dataclass(frozen=True)
 class Stats:
-    """What the board measured: memory in bytes, found by scanning, and counters since it started."""
+    """What the board measured: memory in bytes, found by scanning, and counters since it started.
+
+    ``engine`` is empty but where the board is a program under Linux that cannot scan: state and arena are then what the memory of the
+    program that it names grew by.
+    """
 
     state: int
     arena: int
@@ -55,6 +78,7 @@ class Stats:
     busy_us: int
     overruns: int
     bad_frames: int
+    engine: str = ""
 
 
 class BoardRestarted(LinkLostError):  # noqa: N818 (it tells what happened, and callers mostly handle it)
@@ -73,6 +97,7 @@ class Client:
         worst_step_s: the longest that the board takes to learn one sample; all timeouts grow by it.
         lost_s: seconds without progress after which the link is given up.
         clock: seconds that only ever grow; another one for a line on which time is computed.
+        token: gives the secret that an agent may ask for; None: there is none.
 
     Every call raises LinkLostError after that time, BoardRestarted when the board started anew in between, and the
     EdgeLearnError that fits the board's code when it refuses.
@@ -85,7 +110,9 @@ class Client:
         worst_step_s: float = 0.0,
         lost_s: float = LOST_S,
         clock: Callable[[], float] = time.monotonic,
+        token: Callable[[], bytes | None] = lambda: None,
     ) -> None:
+        self._token = token
         self._link = Exchange(transport, worst_step_s, lost_s, clock)
         self._hello: Hello | None = None
         self._next_id = 0
@@ -227,7 +254,9 @@ class Client:
 
     def stats(self) -> Stats:
         """Memory used and counters."""
-        return Stats(**_numbers(self._command("stats")))
+        reply = self._command("stats")
+        engine = dict(reply.tlvs).get(TLV_ENGINE, b"")
+        return Stats(**_numbers(reply), engine=engine.decode("ascii", "replace"))
 
     def save(self) -> int:
         """Writes the state to the board's own non-volatile memory; returns its step."""
@@ -244,12 +273,23 @@ class Client:
         transport = self._link.transport
         nonce = transport.nonce() if isinstance(transport, ReplayTransport) else secrets.randbits(32)
         reply = self._link.ask("hello", proto=PROTOCOL, nonce=nonce)
+        challenge = dict(reply.tlvs).get(TLV_CHALLENGE)
+        if challenge is not None:
+            proof = tokens.proof(self._secret(), challenge)
+            reply = self._link.ask("hello", tlvs=((TLV_PROOF, proof),), proto=PROTOCOL, nonce=nonce)
         if reply.name != "hello_r":
             raise refusal(reply["code"], "hello")
         return _read_hello(reply)
 
+    def _secret(self) -> bytes:
+        found = self._token()
+        if found is None:
+            hint = f"Name the file with its token: --token-file FILE, or {tokens.VARIABLE}."
+            raise NotAuthorisedError(f"The board at {self._link.transport.name} asks for a token.", hint)
+        return found
+
     def _command(self, name: str, data: bytes = b"", /, *, every: float = 0.0, **fields: int) -> Message:
-        reply = self._link.ask(name, data, every=every, **fields)
+        reply = self._link.ask(name, data, every=every, tlvs=(), **fields)
         code = reply.fields.get("code", OK)
         if code != OK and isinstance(code, int):
             raise self._refusal(code, name)

@@ -30,6 +30,8 @@ class BoardLike(Protocol):
     def baud(self) -> int: ...
     @property
     def qemu_machine(self) -> str: ...
+    @property
+    def is_linux(self) -> bool: ...
     def qemu_command(self, image: Path) -> list[str]: ...
 
 
@@ -80,7 +82,8 @@ def open_port(board: BoardLike, port: str | None, image: Callable[[], Path], sim
 
     Args:
         port: ``sim``, ``qemu``, ``/dev/tty...``, ``COM3``, ``tcp://host:port``, ``replay:FILE``, or None: sim for the
-            sim board, else the board found by its VID:PID, else QEMU for boards that have no serial port.
+            sim board, else the board found by its VID:PID, else QEMU for boards that have no serial port. Boards that
+            run Linux need one.
         image: gives the firmware image for QEMU; called only when it is needed.
         sim: the ``el-sim`` program.
 
@@ -112,6 +115,12 @@ def lasting(port: str | None) -> str | None:
 def _default(board: BoardLike) -> str:
     if "sim" in board.ports:
         return "sim"
+    if board.is_linux:
+        where = "tcp://127.0.0.1:7000"
+        raise UsageError(
+            f"A {board.id} is reached by its agent, and no --port says where that listens.",
+            f"Start it there, edgelearn agent --listen {where}, and name its address here: --port {where}.",
+        )
     if board.usb or "qemu" not in board.ports:
         return find_port(board)
     return "qemu"

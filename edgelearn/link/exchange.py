@@ -86,7 +86,16 @@ class Exchange:
         self.bytes_rx += len(data)
         return [message for frame in self.decoder.feed(data) if (message := unpack(frame))]
 
-    def ask(self, name: str, data: bytes = b"", /, *, every: float = 0.0, **fields: int) -> Message:
+    def ask(
+        self,
+        name: str,
+        data: bytes = b"",
+        /,
+        *,
+        every: float = 0.0,
+        tlvs: tuple[tuple[int, bytes], ...] = (),
+        **fields: int,
+    ) -> Message:
         """Sends a request until it is answered; the answer may be a refusal (``status`` with a negative code).
 
         Args:
@@ -97,7 +106,7 @@ class Exchange:
             VersionError: the answer is none to this request.
         """
         seq = self.next_seq()
-        wire = encode(pack(name, seq, data, (), **fields))
+        wire = encode(pack(name, seq, data, tlvs, **fields))
         sent = self.clock()
         reply, attempts = self._attempt(seq, wire, every), 1
         while reply is None:

@@ -20,6 +20,11 @@ PROTOCOL = 0x0100  # major, minor: another major is refused, another minor is fi
 MAX_FRAME = 371  # bytes before the CRC
 MIN_FRAME = 64
 TLV_REQUIRED = 0x80
+TLV_CHALLENGE = (
+    0x81  # of hello_r: random bytes; who is to be let in says hello again with TLV_PROOF (edgelearn/link/token.py)
+)
+TLV_PROOF = 0x01  # of hello: the answer to them
+TLV_ENGINE = 0x01  # of stats_r: memory was not found by scanning; it is what this program's memory grew by
 RESULTS = 8  # results of so many last steps ride on every ACK
 
 # name, code, direction, fields (struct letters: B H I h, or "16s"), tail
@@ -127,7 +132,7 @@ def unpack(frame: bytes) -> Message | None:
     """Reads a frame whose CRC was right; None if it is no message that we know or its length field disagrees.
 
     Raises:
-        VersionError: it carries a required TLV, and none is defined yet.
+        VersionError: it carries a required TLV that we do not know.
     """
     if len(frame) < 4:
         return None
@@ -150,7 +155,7 @@ def _tlvs(rest: bytes, name: str) -> tuple[tuple[int, bytes], ...]:
     found: list[tuple[int, bytes]] = []
     while len(rest) >= 2 and len(rest) >= 2 + rest[1]:
         tag, value, rest = rest[0], rest[2 : 2 + rest[1]], rest[2 + rest[1] :]
-        if tag & TLV_REQUIRED:
+        if tag & TLV_REQUIRED and (name, tag) != ("hello_r", TLV_CHALLENGE):
             raise VersionError(
                 f"The board's {name} message requires feature {tag:#x}, which this edgelearn does not know.",
                 "Update edgelearn on this computer: pip install -U edgelearn",

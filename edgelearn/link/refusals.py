@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from edgelearn.errors import ConfigError, DoesNotFitError, EdgeLearnError, LinkLostError, VersionError, WrongBoardError
+from edgelearn.errors import (
+    ConfigError,
+    DoesNotFitError,
+    EdgeLearnError,
+    LinkLostError,
+    NotAuthorisedError,
+    PortBusyError,
+    VersionError,
+    WrongBoardError,
+)
 
 OK = 0
 ERR_LABEL, ERR_PHASE, ERR_STEP, ERR_UNKNOWN = -11, -12, -13, -16
+ERR_TOKEN, ERR_BUSY = -18, -19  # of agents alone: the C runtime has neither
 
 _UPDATE = "Write the current firmware image to the board; docs/boards.md says how."
 _EXPORT = "Export the plan again for this board."
@@ -32,6 +42,8 @@ _TABLE: dict[int, tuple[type[EdgeLearnError], str, str]] = {
         "its plan is compiled in and differs from this one",
         "Write the image with this recipe's plan to the board: edgelearn flash.",
     ),
+    ERR_TOKEN: (NotAuthorisedError, "the token is another one", "Use the file that the agent has, with --token-file."),
+    ERR_BUSY: (PortBusyError, "it is in use by another client", "Wait until that one ends, or end it."),
 }
 
 

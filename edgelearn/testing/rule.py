@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgelearn import job, state
+from edgelearn.backends import backend
 from edgelearn.compiler import DTYPES, Compiled, compile_net
 from edgelearn.data import datasets
 from edgelearn.data.datasets import Dataset
@@ -158,7 +159,7 @@ class _Trial:
 def _check_learning(trial: _Trial, data: Dataset, least: float, report: RuleReport) -> None:
     rule, kind, dtype, seed = trial.rule, trial.kind, trial.dtype, trial.seed
     net = _compiled(rule, _net(rule, kind), dtype, data, seed, trial.passes * len(data.x_train))
-    plan = job.backend("plan").export(net.module, "")
+    plan = backend("plan").export(net.module, "")
     x, y = net.encode(data.x_train), data.y_train
     try:
         compare(net.module, plan, x[:SAME_STEPS], y[:SAME_STEPS], SAME_STEPS, seed)

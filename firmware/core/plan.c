@@ -138,7 +138,10 @@ static int check_init(const el_sections *s, EL_PLAN uint8_t *init) {
   return EL_OK;
 }
 
+/* Where an image has all kernels, the first look is often right. */
 static EL_ROM el_signature *signature(uint8_t code) {
+  uint8_t likely = (uint8_t)(code - 1);
+  if (likely < el_signature_count && el_rom_u8(&el_signatures[likely].code) == code) return &el_signatures[likely];
   for (uint16_t i = 0; i < el_signature_count; i++)
     if (el_rom_u8(&el_signatures[i].code) == code) return &el_signatures[i];
   return 0;

@@ -270,6 +270,7 @@ static EL_APART void on_load(el_link *link, const request *q) {
   int err = link->phase == EL_PHASE_EMPTY ? EL_ERR_PHASE : el_load(link->el);
   (void)q;
   if (err == EL_OK) state_ready(link);
+  else if (err == EL_ERR_CRC) link->phase = EL_PHASE_PLAN; /* what was learnt is overwritten: the host must say with what to go on */
   status(link, err, step_now(link));
 }
 

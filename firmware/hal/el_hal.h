@@ -30,7 +30,7 @@ typedef struct el_hal {
   uint32_t (*stack_used)(void *ctx, uint32_t *out_size);
 
 #ifndef EL_SMALL
-  /* Non-volatile memory for two copies of the state; nv_bytes 0 where there is none. Erased bytes read 0xFF. */
+  /* Non-volatile memory for two to sixteen copies of the state; nv_bytes 0 where there is none. Erased bytes read 0xFF. */
   uint32_t nv_bytes;
   uint32_t nv_page; /* bytes that are erased at once; nv_bytes is a multiple of twice this */
   int (*nv_read)(void *ctx, uint32_t off, uint8_t *out, uint32_t n);

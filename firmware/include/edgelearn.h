@@ -64,7 +64,9 @@ enum {
   EL_ERR_NO_NV = -14,   /* this board has no non-volatile memory */
   EL_ERR_NV = -15,      /* it failed, or holds no state for this plan */
   EL_ERR_UNKNOWN = -16, /* a message that this firmware does not know */
-  EL_ERR_PLAN_FIXED = -17 /* the plan is compiled in: another is refused */
+  EL_ERR_PLAN_FIXED = -17, /* the plan is compiled in: another is refused */
+  EL_ERR_TOKEN = -18,   /* of an agent under Linux, never of this runtime: the client has not shown the right token */
+  EL_ERR_BUSY = -19     /* likewise: it is in use by another client */
 };
 
 #define EL_NO_LABEL 0xFFFFu
@@ -107,10 +109,12 @@ int el_infer(el_t *el, const void *sample, uint16_t *out_label);
 /* Learns one sample. `out_guess` (may be NULL) is what the network said before it learnt it, or EL_NO_LABEL. */
 int el_learn(el_t *el, const void *sample, uint16_t label, uint16_t *out_guess);
 
-/* Writes the state to non-volatile memory, so that a power cut leaves the old or the new one, whole. */
+/* Writes the state to non-volatile memory, so that a power cut leaves the old or the new one, whole. EL_ERR_NV: the memory did not keep
+ * it, and the old one is still there. */
 int el_save(el_t *el);
 
-/* Reads the newest whole state of this plan back. */
+/* Reads the newest whole state of this plan back. EL_ERR_NV: there is none, and nothing was changed. EL_ERR_CRC: the memory changed while it
+ * was read, and the state is the first one again. */
 int el_load(el_t *el);
 
 /* What it cost so far. */

@@ -14,10 +14,10 @@ import pytest
 
 import edgelearn as el
 from edgelearn import boards
+from edgelearn.backends import backend
 from edgelearn.compiler import Compiled
 from edgelearn.errors import ConfigError, DoesNotFitError
 from edgelearn.ir.ops import OPS
-from edgelearn.job import backend
 from edgelearn.layers import from_item
 from edgelearn.nets import Net
 from edgelearn.passes import budget

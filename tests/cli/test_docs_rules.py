@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import edgelearn as el
+from edgelearn.backends import backends
 from edgelearn.compiler import compile_net
 from edgelearn.errors import ConfigError
 from edgelearn.ir.core import Module
-from edgelearn.job import backends
 from edgelearn.lang import L
 from edgelearn.lang.block import SIZES
 from edgelearn.layers import from_item

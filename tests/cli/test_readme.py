@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,15 @@ import pytest
 import edgelearn as el
 from tests.cli.documents import ROOT, Block, blocks, run_shell, write_files
 
-NOT_RUN, NEEDS_QEMU = "not run", "needs qemu"
+NOT_RUN, NEEDS_QEMU, NEEDS_ONNX = "not run", "needs qemu", "needs onnx"
+EXTRAS = ("onnxruntime", "ai_edge_litert")
 SLOW = ("make demo", "make test")  # they run these tests, or install first
 
 
 def _marks(block: Block) -> list[pytest.MarkDecorator]:
+    missing = [name for name in EXTRAS if find_spec(name) is None]
+    if block.note == NEEDS_ONNX:
+        return [pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")]
     return [pytest.mark.qemu] if block.note == NEEDS_QEMU else []
 
 

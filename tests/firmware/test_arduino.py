@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from edgelearn import __version__, arduino, images
+from edgelearn.backends import WritesFiles, backend
 from edgelearn.boards import Board
 from edgelearn.errors import StorageFullError
-from edgelearn.job import WritesFiles, backend, prepare
+from edgelearn.job import prepare
 from edgelearn.link import listen
 from edgelearn.session import connect
 from tests.firmware import arduino_build

@@ -15,7 +15,7 @@ from edgelearn.bench import counts, instructions, profile, qemu
 from edgelearn.bench.instructions import Bench, Row, Samples
 from edgelearn.bench.plans import compile_plans
 from edgelearn.data import datasets
-from edgelearn.errors import ConfigError, EdgeLearnError, MissingToolError, UsageError
+from edgelearn.errors import ConfigError, DoesNotFitError, EdgeLearnError, MissingToolError, UsageError
 
 pytestmark = pytest.mark.slow  # compiles a dozen images of the bench
 
@@ -153,3 +153,19 @@ def test_refusals_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         instructions.run(BOARD, "64-10", {}, digits(), rows=[PLAIN])
     assert caught.value.exit_code == 14
     assert "gcc-arm-none-eabi" in caught.value.hint
+
+
+def test_a_row_that_the_board_has_no_room_for_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(self: instructions.Bench, name: str) -> instructions.Row:
+        if "f32" in name:
+            raise DoesNotFitError("It needs 9 bytes more.", "Count on a larger board.")
+        return instructions.Row(name, 1, 1, 1, 1, 1.0, 1, 1, 1)
+
+    monkeypatch.setattr(instructions.Bench, "measure", measure)
+    data = instructions.samples(instructions.dataset("64-16-10"))
+    plans = {"int8": "", "f32": ""}
+    assert [row.name for row in instructions.run("microbit", "64-16-10", plans, data)] == ["edgelearn int8"]
+    with pytest.raises(DoesNotFitError):
+        instructions.run("microbit", "64-16-10", plans, data, rows=["edgelearn int8", "edgelearn f32"])
+    with pytest.raises(DoesNotFitError):
+        instructions.run("microbit", "64-16-10", {"f32": ""}, data)

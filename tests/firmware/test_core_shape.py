@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from edgelearn import boards, build, stackbound
-from edgelearn.job import backend, prepare
+from edgelearn.backends import backend
+from edgelearn.job import prepare
 from tests.firmware.host import FIRMWARE
 
 ARM, M0 = "arm-none-eabi-", ("-mcpu=cortex-m0", "-mthumb")

@@ -266,7 +266,7 @@ def test_qemu_that_does_not_start_is_quoted(qemu: str) -> None:
 
 def board(**changes: object) -> Any:
     plain = {"id": "microbit", "ports": ("qemu", "serial"), "usb": ("0d28:0204",), "baud": 115200}
-    return SimpleNamespace(**{**plain, "qemu_machine": "microbit", **changes})
+    return SimpleNamespace(**{**plain, "qemu_machine": "microbit", "is_linux": False, **changes})
 
 
 def ports(*devices: str) -> Callable[[], list[Any]]:

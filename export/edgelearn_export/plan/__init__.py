@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgelearn.backends import Artifact, EntryName, Runner, Source
 from edgelearn.errors import ConfigError
 from edgelearn.ir import rng
 from edgelearn.ir.core import Entry, Module, Op, State
@@ -19,6 +20,7 @@ from edgelearn.passes.memory import arena_types, scratch_name, state_layout
 from edgelearn_export.plan import format as F  # noqa: N812
 from edgelearn_export.plan.gates import idle_after
 from edgelearn_export.plan.immediates import float_bits, of_word
+from edgelearn_export.plan.source import CoreRunner, inputs, learnt, outputs
 
 POOLS = ("pool", "maxpool", "unpool")
 
@@ -36,6 +38,40 @@ class Backend:
     def export(self, module: Module, board: str) -> bytes:
         """The plan of ``module``, bound to ``board`` ("" for any)."""
         return encode(module, board)
+
+    def decode(self, plan: bytes) -> Module:
+        """The module of a plan; see ``edgelearn_export.plan.decode``, which says why it is none."""
+        from edgelearn_export.plan.decode import decode
+
+        return decode(plan)
+
+    def gap(self, module: Module, entry: EntryName) -> str:
+        """Of all entries alike: a plan holds all or none."""
+        return gap(module)
+
+    def artifacts(self, source: Source) -> tuple[Artifact, ...]:
+        """The plan, and the state that a run has learnt."""
+        module, state = source.module, learnt(source)
+        if gap(module):
+            return ()
+        plan = encode(module, source.board)
+        made = Artifact(f"{source.name}.plan", plan, "all", module.dtype, inputs(module), outputs())
+        if state is None:
+            return (made,)
+        return made, Artifact(f"{source.name}.state", state, "all", module.dtype, runs=False)
+
+    def open(self, artifact: Artifact, source: Source) -> Runner:
+        """The C core, on this computer."""
+        return CoreRunner(artifact.raw, source)
+
+
+def gap(module: Module) -> str:
+    """Why no plan can hold ``module``; "" if one can."""
+    try:
+        encode(module)
+    except ConfigError as error:
+        return error.message.removesuffix(".")
+    return ""
 
 
 def board_number(board: str) -> int:

@@ -6,12 +6,18 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from edgelearn.backends import Artifact, EntryName, Runner, Source
 from edgelearn.ir.core import Module
-from edgelearn_export.plan import encode
+from edgelearn.paths import resource
+from edgelearn_export.plan import encode, gap
 from edgelearn_export.plan import format as F  # noqa: N812
+from edgelearn_export.plan.core import FOLDERS, files_for
+from edgelearn_export.plan.program import Program
+from edgelearn_export.plan.source import inputs, learnt, outputs
 
 BYTES_PER_LINE = 20
 STATE = "el_app_state"
+START = "core/el_start.h"
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,34 @@ class CBackend:
         plan, stem = encode(module, board), identifier(name)
         source, header = c_source(plan, module, state), c_header(plan, module, stem, state is not None)
         return {f"{stem}_plan.c": source.encode(), f"{stem}_plan.h": header.encode()}
+
+    def gap(self, module: Module, entry: EntryName) -> str:
+        """Of all entries alike: a plan holds all or none."""
+        return gap(module)
+
+    def artifacts(self, source: Source) -> tuple[Artifact, ...]:
+        """The C file, which ``open`` compiles, and its header."""
+        if gap(source.module):
+            return ()
+        made = self.files(source.module, source.board, source.name, learnt(source))
+        return tuple(c_artifact(name, raw, source.module, name.endswith(".c")) for name, raw in made.items())
+
+    def open(self, artifact: Artifact, source: Source) -> Runner:
+        """Compiles it with the core's sources for this computer."""
+        module, state = source.module, learnt(source)
+        made = {**self.files(module, source.board, source.name, state), artifact.file: artifact.raw}
+        core = files_for(kernels(encode(module)).items())
+        made |= {f"firmware/{path}": (resource("firmware") / path).read_bytes() for path in (*core, START)}
+        defines = {"NET": f'"{identifier(source.name)}_plan.h"', "PLAN_ONLY": "", "SEED": f"{source.seed}u"}
+        if state is not None:
+            defines["LEARNT"] = ""
+        return Program(made, [".", *(f"firmware/{folder}" for folder in FOLDERS)], defines, module)
+
+
+def c_artifact(name: str, raw: bytes, module: Module, runs: bool) -> Artifact:
+    """A file of C; the one that runs stands for all that are compiled with it."""
+    signatures = (inputs(module), outputs()) if runs else ((), ())
+    return Artifact(name, raw, "all", module.dtype, *signatures, runs=runs)
 
 
 def c_source(plan: bytes, module: Module, state: bytes | None = None) -> str:

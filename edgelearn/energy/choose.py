@@ -1,0 +1,88 @@
+"""Which meter is to be asked: the one that the user names, or the first that answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgelearn.energy import external, ina3221, nvml, rapl
+from edgelearn.energy.meter import Clock, Meter, Mute, NoAnswer
+from edgelearn.errors import UsageError
+
+AUTO, NONE = "auto", "none"
+BUILT_IN = (nvml.NAME, ina3221.NAME, rapl.NAME)  # meters that come with a computer, and measure it
+CHOICES = (AUTO, *BUILT_IN, "csv:FILE", NONE)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is to be measured, as far as it matters to meters.
+
+    Attributes:
+        meters: those of ``BUILT_IN`` that measure it, the best first.
+        otherwise: why the others do not, as the end of a sentence that begins with a meter's name.
+        gpu: which GPU, for NVML.
+        root: where sysfs is.
+    """
+
+    meters: Sequence[str]
+    otherwise: str
+    gpu: str = "0"
+    root: Path = Path("/")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A meter that was asked, and why it does not serve; empty if it does."""
+
+    meter: str
+    reason: str
+
+
+def choose(wanted: str, place: Place, clock: Clock = time.monotonic) -> tuple[Meter, tuple[Tried, ...]]:
+    """The meter for ``auto``, ``none``, ``nvml[:GPU]``, ``ina3221[:RAIL]``, ``rapl`` or ``csv:FILE``, and what was tried for it.
+
+    A meter that does not answer is no error: what comes back then tells nothing but the reason.
+
+    Raises:
+        UsageError: there is no such meter. ConfigError: the file has not what it needs.
+    """
+    name, _, detail = wanted.partition(":")
+    if wanted == NONE:
+        return Mute(NONE, "no meter was asked for", clock=clock), ()
+    if name == external.NAME:
+        return external.External(external.options(detail), clock), (Tried(name, ""),)
+    if wanted == AUTO:
+        return _first(place, clock)
+    if name not in BUILT_IN or (detail and name == rapl.NAME):
+        raise UsageError(f"There is no meter '{wanted}'.", f"Choose one of: {', '.join(CHOICES)}.")
+    return _asked([(name, detail)], place, clock)
+
+
+def _first(place: Place, clock: Clock) -> tuple[Meter, tuple[Tried, ...]]:
+    others = [name for name in BUILT_IN if name not in place.meters]
+    return _asked([(name, "") for name in (*place.meters, *others)], place, clock)
+
+
+def _asked(wanted: Sequence[tuple[str, str]], place: Place, clock: Clock) -> tuple[Meter, tuple[Tried, ...]]:
+    tried: list[Tried] = []
+    for name, detail in wanted:
+        try:
+            if name not in place.meters:
+                raise NoAnswer(place.otherwise)
+            meter = _OPEN[name](detail, place, clock)
+        except NoAnswer as error:
+            tried.append(Tried(name, str(error)))
+        else:
+            return meter, (*tried, Tried(name, ""))
+    told = "; ".join(dict.fromkeys(t.reason for t in tried))
+    return Mute(wanted[0][0] if len(wanted) == 1 else NONE, told, clock=clock), tuple(tried)
+
+
+_OPEN: dict[str, Callable[[str, Place, Clock], Meter]] = {
+    nvml.NAME: lambda detail, place, clock: nvml.open_meter(detail or place.gpu, clock=clock),
+    ina3221.NAME: lambda detail, place, clock: ina3221.open_meter(detail, place.root, clock),
+    rapl.NAME: lambda detail, place, clock: rapl.open_meter(place.root, clock),
+}

@@ -1,0 +1,102 @@
+"""Does an artifact, in its own runtime, do what its module means? The numpy interpreter is the judge of every format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgelearn import state
+from edgelearn.backends import Artifact, Runner, Source
+from edgelearn.errors import MismatchError
+from edgelearn.ir.interp import Interpreter
+
+TOLERANCE = {"int8": 0.0, "f32": 1e-5}  # of a float: relative, where it is larger than 1
+INPUTS, STEPS = 1000, 100  # what a full proof takes
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was run, and the largest difference that was seen: of a score, or of a number of the state."""
+
+    worst: float
+    inputs: int
+    steps: int
+
+
+def prove(
+    runner: Runner, artifact: Artifact, source: Source, x: NDArray[Any], y: NDArray[Any], inputs: int, steps: int
+) -> Proof:
+    """Infers the first ``inputs`` samples, learns the first ``steps``, and compares with the interpreter.
+
+    Args:
+        x: encoded samples (N, inputs). y: (N,) classes. There are fewer where N is smaller.
+
+    Raises:
+        MismatchError: they differ by more than the dtype's tolerance: 0 for integers.
+    """
+    judge = Interpreter(source.module, source.seed)
+    state.restore(judge, source.state)
+    told, learnt = x[: inputs if artifact.entry != "train" else 0], x[: steps if artifact.entry != "infer" else 0]
+    worst = 0.0
+    if len(told):
+        worst = _inference(runner, artifact, judge, told)
+    if len(learnt):
+        worst = max(worst, _learning(runner, artifact, judge, learnt, y))
+    return Proof(worst, len(told), len(learnt))
+
+
+def _inference(runner: Runner, artifact: Artifact, judge: Interpreter, x: NDArray[Any]) -> float:
+    classes, scores = runner.infer(x)
+    meant = [judge.scores(row) for row in x]
+    worst = 0.0
+    if scores is not None and meant[0] is not None:
+        worst = difference(np.asarray(scores), np.stack([row for row in meant if row is not None]))
+        _check(artifact, worst, "the scores of a sample")
+    for row, found, score in zip(x, classes, meant, strict=True):
+        if int(found) != judge.infer(row) and not _close(score, TOLERANCE[artifact.dtype]):
+            raise _mismatch(artifact, "they take a sample for different classes")
+    return worst
+
+
+def _close(score: NDArray[Any] | None, tolerance: float) -> bool:
+    """Are the two best scores so near to each other that rounding may swap them?"""
+    if score is None or tolerance == 0:
+        return False
+    second, first = np.sort(score)[-2:]
+    return bool(first - second <= 2 * tolerance * max(1.0, abs(first)))
+
+
+def _learning(runner: Runner, artifact: Artifact, judge: Interpreter, x: NDArray[Any], y: NDArray[Any]) -> float:
+    runner.learn(x, y[: len(x)])
+    for row, label in zip(x, y, strict=False):
+        judge.learn(row, int(label))
+    found = state.decode(judge.module, runner.state())
+    pairs = [(found.tensors[name], kept) for name, kept in judge.tensors().items()]
+    for slot in judge.module.slots:
+        pairs.append((np.array(found.exps[slot.name]), np.array(judge.exps[slot.name])))
+        pairs.append((np.array(found.stats[slot.name]), np.array(judge.stats[slot.name])))
+    pairs += [(np.array(found.step), np.array(judge.step))]
+    worst = max(difference(a, b) for a, b in pairs)
+    _check(artifact, worst, f"the state after {len(x)} steps")
+    return worst
+
+
+def difference(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """The largest difference; relative to ``b`` where that is larger than 1 and a float. Infinite where a number is missing."""
+    if a.shape != b.shape or not np.isfinite(a).all():
+        return float("inf")
+    size = np.maximum(1.0, np.abs(b)) if b.dtype.kind == "f" else 1.0
+    return float((np.abs(a.astype(np.float64) - b.astype(np.float64)) / size).max(initial=0.0))
+
+
+def _check(artifact: Artifact, worst: float, what: str) -> None:
+    if worst > TOLERANCE[artifact.dtype]:
+        raise _mismatch(artifact, f"{what} differ by {worst:g}")
+
+
+def _mismatch(artifact: Artifact, what: str) -> MismatchError:
+    hint = "A defect of edgelearn, or of the runtime: please report it with the recipe."
+    return MismatchError(f"{artifact.file} and the interpreter disagree: {what}.", hint)
