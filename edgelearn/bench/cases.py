@@ -277,6 +277,8 @@ _ALL = (
     _ROWS_RNN,
     Case("digits-rules-int8", "digits", _digits_rules()),
     _passes("passes-mnist", "mnist", (28, 28), [100, 50], _MNIST_RATES, rate_by="validation"),
-    _passes("passes-cifar10", "cifar10", (32, 32, 3), _CIFAR_SMALL, _CIFAR_RATES, standardise=True, rate_by="validation"),
+    _passes(
+        "passes-cifar10", "cifar10", (32, 32, 3), _CIFAR_SMALL, _CIFAR_RATES, standardise=True, rate_by="validation"
+    ),
 )
 CASES = {case.name: case for case in _ALL}

@@ -35,6 +35,7 @@ SAMPLES = 512  # random ones: how long a step takes does not depend on what is l
 RATE = 2.0**-6
 ASKED = {1: 4.0, 32: 1.8, 256: 1.15}  # of our steps a second against PyTorch's backpropagation
 INT8_ASKED, EXPORT_ASKED = 1.5, 3.0  # int8 inference against floats; seconds of an export
+EXPORT_LIMIT = 120  # seconds, on a busy machine too
 NOTE = (
     "CPU time of one thread, best turn; a call is a step with one batch, one inference, or one export. Ratio: training beside PyTorch's "
     "backpropagation, int8 inference beside f32, an export beside 3 s. Mono-Forward is without its gate, here and in PyTorch."
@@ -298,9 +299,17 @@ def export(recipe: str = "digits") -> Row:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "edgelearn.cli", "export", recipe, "--format", formats, "-o", folder]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
-        )
+        try:
+            done = subprocess.run(
+                command,
+                check=False,
+                capture_output=True,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                timeout=EXPORT_LIMIT,
+            )
+        except subprocess.TimeoutExpired:
+            return Row(f"export of {recipe}: {formats}", None, None, None, reason=f"it took over {EXPORT_LIMIT} s")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     name = f"export of {recipe}: {formats}"
     if done.returncode:

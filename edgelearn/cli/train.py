@@ -29,7 +29,11 @@ Recipe = Annotated[
 ]
 From = Annotated[
     str | None,
-    typer.Option("--from", metavar="RUN|FILE", help="Go on from the weights of a run, or of a file that export wrote."),
+    typer.Option(
+        "--from",
+        metavar="RUN|FILE",
+        help="Go on from the weights of a run, a file of export, or a trained net (.onnx, .pt2).",
+    ),
 ]
 Stream = Annotated[bool, typer.Option("--stream", help="Print JSON lines: progress, and the result last.")]
 

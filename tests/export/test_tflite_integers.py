@@ -376,7 +376,7 @@ def test_micro_layers_round_half_away_from_zero() -> None:
     pytest.importorskip("tflite_micro", reason="needs TFLite Micro's interpreter")
     from edgelearn_export.tflm.runner import Micro
 
-    for name, shift in [(name, shift) for name in LAYERS for shift in (0, 1, 2, 7, 11, 15)]:
+    for name, shift in [(name, shift) for name in LAYERS for shift in (2, 11)]:
         sums = np.clip(near_halves(shift, np.random.default_rng(3)), -(1 << 30), 1 << 30)
         x, shape = np.zeros((1, len(sums) if name == "depthwise_affine" else 1), np.int8), (1, len(sums))
         raw = layer_model(name, sums, shift, 0, twice=True)

@@ -140,11 +140,11 @@ class OnnxTrainer:
         """
         x, y = self._samples(x), np.ascontiguousarray(y, np.int64).reshape(-1)
         _check(x, y, self._classes)
-        given: dict[str, Any] = {"x": x, "y": y, "rate": self.scale * 2.0 ** -self.drops()}
+        given: dict[str, Any] = {"x": x, "y": y}
         if self._draws["learn"]:
             steps = np.arange(self.step, self.step + len(x))
             given |= _drawn(self._draws["learn"], self.seed, steps)
-        guesses = self._batch(len(x)).run(given)
+        guesses = self._batch(len(x)).run(given, self.scale * 2.0 ** -self.drops())
         self.step += len(x)
         return guesses
 
@@ -268,19 +268,20 @@ class _Batch:
 
     def __init__(self, session: Any, state: _Resident, size: int) -> None:
         self._session, self._state = session, state
-        self._given = self._placed(session, size)
+        placed = self._placed(session, size)
+        self._factor = placed["rate"]
+        self._given = [(name, value) for name, value in placed.items() if name != "rate"]
         self._guess: Any = None
         self._rate = 0.0
-        self._bound = [self._binding(which, size) for which in (0, 1)]
+        self._bound = [self._binding(placed, which, size) for which in (0, 1)]
 
-    def run(self, numbers: dict[str, NDArray[Any]]) -> NDArray[np.int64] | None:
+    def run(self, numbers: dict[str, NDArray[Any]], rate: float) -> NDArray[np.int64] | None:
         """Learns a batch, given by input name; the other set is the state then."""
-        for name, value in self._given.items():
-            if name != "rate":
-                value.update_inplace(numbers[name])
-            elif numbers[name] != self._rate:
-                self._rate = numbers[name]
-                value.update_inplace(np.array(self._rate, np.float32))
+        for name, value in self._given:
+            value.update_inplace(numbers[name])
+        if rate != self._rate:
+            self._rate = rate
+            self._factor.update_inplace(np.array(rate, np.float32))
         self._session.run_with_iobinding(self._bound[self._state.now])
         self._state.now ^= 1
         return None if self._guess is None else self._guess.numpy().copy()
@@ -299,13 +300,13 @@ class _Batch:
             if s.name not in states
         }
 
-    def _binding(self, which: int, size: int) -> Any:
+    def _binding(self, placed: dict[str, Any], which: int, size: int) -> Any:
         import onnxruntime as ort
 
         io, sets = self._session.io_binding(), self._state.sets
         inputs = {s.name for s in inputs_of(self._session)}
         outputs = {s.name for s in self._session.get_outputs()}
-        for name, value in self._given.items():
+        for name, value in placed.items():
             io.bind_ortvalue_input(name, value)
         self._state.bind_inputs(io, [name for name in sets[which] if floats.title(name) in inputs], which)
         for name, value in sets[1 - which].items():
@@ -360,6 +361,7 @@ def _check(x: NDArray[Any], y: NDArray[np.int64], classes: int) -> None:
     if len(x) != len(y) or not len(x):
         hint = "Give at least one sample, and one class for each."
         raise ConfigError(f"There are {len(x)} samples and {len(y)} classes.", hint)
-    if y.view(np.uint64).max() >= classes:  # a negative class is a huge one
+    labels = y.tolist()  # for a single one, numpy's minimum and maximum take as long as half a layer
+    if not 0 <= min(labels) <= max(labels) < classes:
         hint = f"Use 0 to {classes - 1}."
         raise ConfigError(f"Classes go from {y.min()} to {y.max()}, but the net has {classes}.", hint)
