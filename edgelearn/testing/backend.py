@@ -65,7 +65,7 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """``status`` is ``open``: to be proved; ``gap``; or ``refused``: the rule is not for such layers, or for no board. ``reason`` says why."""
+    """``status``: ``open`` (to be proved), ``gap``, or ``refused`` (not for such layers, or no boards); the last two have a ``reason``."""
 
     format: str
     rule: str

@@ -86,7 +86,7 @@ def prove_all(formats: Sequence[str], inputs: int, steps: int, only: str = "") -
             except EdgeLearnError as error:
                 found["problem"] = error.message
             told.append(found)
-            print(f"{cell}: {found.get('problem', found.get('max_diff'))}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"{cell}: {found.get('problem', found.get('max_diff'))}\n")
     return told
 
 
@@ -114,7 +114,7 @@ def _prove(given: argparse.Namespace) -> int:
     failed = [cell for cell in told if "problem" in cell]
     if given.output:
         given.output.write_text(json.dumps({"schema": "edgelearn.formats/1", "cells": told}, indent=1) + "\n")
-    print(f"{len(told)} cells, {len(failed)} failed")
+    sys.stdout.write(f"{len(told)} cells, {len(failed)} failed\n")
     return min(len(failed), 100)
 
 
