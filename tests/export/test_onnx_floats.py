@@ -419,3 +419,10 @@ def test_an_op_without_counterpart_is_named_with_its_line(monkeypatch: pytest.Mo
     assert "tanh" in backend("onnx").gap(module, "train")
     assert backend("onnx").artifacts(source(module)) == ()
     refused(lambda: floats.train_graph(module, SEED), "tanh")
+
+
+def test_what_may_change_in_place() -> None:
+    """Only what nothing else still wants to read: M's old value also makes the error that goes to W."""
+    assert floats.in_place(dense("mono-forward")) == {"@b0.W", "@b0.b", "@b1.W", "@b1.b"}
+    twice = floats.in_place(dense("forward-forward"))
+    assert not {"@b0.W", "@b0.b"} & twice, "two views of a sample change them, one after the other"

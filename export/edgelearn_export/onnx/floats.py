@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,35 @@ def train_graph(module: Module, seed: int, tensors: Tensors | None = None) -> Bu
     walk.tell_class()
     walk.tell_state()
     return walk.graph.model(), walk.graph.inputs, walk.graph.outputs
+
+
+def in_place(module: Module) -> set[str]:
+    """States that a step may change where they are: all that reads them is needed for their change, and so comes before it.
+
+    Of Mono-Forward these are W and b. M is not one: the error that goes to W reads it, and nothing orders that before M's own change.
+    """
+    ops = module.entry("learn").ops
+    before: dict[str, set[int]] = {}  # by value: the ops that it is made by, directly or not
+    readers: dict[str, set[int]] = {}
+    found: dict[str, bool] = {}
+    for i, op in enumerate(ops):
+        needs = set().union(*(before.get(a, set()) for a in op.args))
+        if OPS[op.name].update:
+            name = op.args[0]
+            found[name] = name not in found and readers.get(name, set()) <= needs
+        for a in op.args:
+            if a.startswith("@"):
+                readers.setdefault(a, set()).add(i)
+        if op.result is not None:
+            before[op.result] = needs | {i}
+    late = {name for name in found if any(_reads_after(ops, name))}
+    return {name for name, safe in found.items() if safe} - late
+
+
+def _reads_after(ops: Sequence[Op], name: str) -> list[int]:
+    """Ops that read a state after its first change: they want the new one, which only another tensor holds apart."""
+    first = next(i for i, op in enumerate(ops) if OPS[op.name].update and op.args[0] == name)
+    return [i for i, op in enumerate(ops) if i > first and name in op.args]
 
 
 def learnt(module: Module) -> list[str]:

@@ -1,7 +1,7 @@
 """ONNX Runtime: trains and infers with the graphs of ``floats``, the state kept where the runtime computes.
 
 A training step reads one set of state tensors and writes another; then they change places. Both are bound to the session once, so that
-no weight crosses Python, and on a GPU none leaves the device.
+no weight crosses Python, and on a GPU none leaves the device. On a CPU both have the same tensor of a state that can be changed in place.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ class _Resident:
     """Two sets of state tensors where the session computes: ``now`` says which is read; the other is written."""
 
     def __init__(self, module: Module, tensors: dict[str, NDArray[Any]]) -> None:
-        self._changing = set(floats.learnt(module))
+        self._changing, self._in_place = set(floats.learnt(module)), floats.in_place(module)
         self._first = {name: np.ascontiguousarray(t, np.float32) for name, t in tensors.items()}
         self.sets: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
         self.now = 0
@@ -241,8 +241,10 @@ class _Resident:
         self.device = device_of(session)
         for name, t in self._first.items():
             self.sets[0][name] = ort.OrtValue.ortvalue_from_numpy(t.copy(), *self.device)
-            other = ort.OrtValue.ortvalue_from_numpy(t.copy(), *self.device) if name in self._changing else None
-            self.sets[1][name] = other or self.sets[0][name]
+            apart = name in self._changing and not (name in self._in_place and self.device[0] == "cpu")
+            self.sets[1][name] = (
+                ort.OrtValue.ortvalue_from_numpy(t.copy(), *self.device) if apart else self.sets[0][name]
+            )
         self._first = {}
 
     def bind_inputs(self, io: Any, names: Sequence[str], which: int | None = None) -> None:
