@@ -60,6 +60,12 @@ class Board:
     qemu: tuple[str, ...] = ()  # more arguments for QEMU
     programmer: tuple[str, ...] = ()  # what writes the image into the chip, see edgelearn.flashing
     device_tree: str = ""  # how the model in its device tree begins, by which `edgelearn agent` knows it
+    active_ua: int = 0  # typical supply current of the chip while its core computes, in microamperes; 0: not known
+    supply_mv: int = 0  # the voltage that this is at
+
+    def reference(self, key: str) -> str:
+        """What ``source`` says of a key; empty if it says nothing."""
+        return next((text for text in self.source if key in text.partition(":")[0]), "")
 
     @property
     def is_host(self) -> bool:
@@ -191,6 +197,8 @@ def read(path: Path) -> Board:
         qemu=table.texts("qemu", ()),
         programmer=table.texts("programmer", ()),
         device_tree=table.text("device_tree", ""),
+        active_ua=table.integer("active_ua", 0),
+        supply_mv=table.integer("supply_mv", 0),
     )
     _check(board, table)
     return board
@@ -211,7 +219,17 @@ def _check(board: Board, table: tomlfile.Table) -> None:
         raise table.fault("ports", "'qemu' needs a machine.", "Add qemu_machine = ... (see qemu-system-arm -M help).")
     if board.qemu_machine and not board.prefix:
         raise table.fault("qemu_machine", "QEMU needs an image.", f"Add prefix = ..., one of: {', '.join(TOOLCHAINS)}.")
+    _check_current(board, table)
     _check_nv(board, table)
+
+
+def _check_current(board: Board, table: tomlfile.Table) -> None:
+    """A current is worth something with its voltage and the data sheet that says it."""
+    if bool(board.active_ua) != bool(board.supply_mv):
+        raise table.fault("active_ua", "'active_ua' and 'supply_mv' go together.", "Give both, as the data sheet does.")
+    if board.active_ua and not board.reference("active_ua"):
+        hint = 'Add to source: "active_ua: ..., table ..."'
+        raise table.fault("source", "'source' does not say which data sheet 'active_ua' is from.", hint)
 
 
 def _check_nv(board: Board, table: tomlfile.Table) -> None:

@@ -109,6 +109,7 @@ class Export:
     name: str
     board: str
     manifest: Path
+    learnt: bool  # a run has; else the weights are those of the seed
     written: tuple[Written, ...]
     gaps: tuple[Gap, ...]
 
@@ -148,7 +149,7 @@ def export(
     manifest = Path(folder) / f"{origin.name}.json"
     text = json.dumps(_manifest(origin, written, gaps), indent=2).encode() + b"\n"
     write({**{w.path: w.artifact.raw for w in written}, manifest: text})
-    return Export(origin.name, origin.job.board.id, manifest, written, gaps)
+    return Export(origin.name, origin.job.board.id, manifest, origin.learnt, written, gaps)
 
 
 def _chosen(formats: Sequence[str]) -> list[Backend]:
@@ -285,6 +286,10 @@ def write(files: Mapping[Path, bytes]) -> None:
             os.chmod(file.name, 0o666 & ~_umask())
         for name, path in ready:
             os.replace(name, path)
+    except FileExistsError as error:
+        raise StorageFullError(
+            f"Cannot write {path}: {path.parent} is no folder.", "Name another one with -o."
+        ) from error
     except OSError as error:
         raise StorageFullError(f"Cannot write {path}: {error.strerror}.", "Name another folder with -o.") from error
     finally:
@@ -314,7 +319,7 @@ def _manifest(origin: Origin, written: Sequence[Written], gaps: Sequence[Gap]) -
         },
         "data": {"name": job.data.name, "licence": job.data.licence, "sha256": job.data_sha256},
         **Layout.of(job.module).as_dict(),
-        "artifacts": [w.as_dict() | {"file": os.path.relpath(w.path, folder)} for w in written],
+        "learnt": origin.learnt, "artifacts": [w.as_dict() | {"path": os.path.relpath(w.path, folder)} for w in written],
         "gaps": [vars(gap) for gap in gaps],
     }  # fmt: skip
 

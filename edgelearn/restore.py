@@ -87,6 +87,11 @@ def begin(
         return _named(recipe, str(given)), start.read(Path(given))
     if Path(given).suffix.lower() in (*imports.SUFFIXES, *imports.PICKLES):
         return _trained_elsewhere(_named(recipe, str(given)), Path(given))
+    if Path(given).is_file():
+        hint = (
+            "Give a run's id, a file that `edgelearn export RUN --format plan` wrote, or a trained net (.onnx, .pt2)."
+        )
+        raise ConfigError(f"{given} has no weights to go on from.", hint)
     run = runs.get(str(given))
     return recipe or _own_recipe(run, board), learnt(run, runs)
 

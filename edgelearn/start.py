@@ -144,14 +144,21 @@ def read(path: Path) -> Start:
     found = _json(_bytes(manifest, MAX_MANIFEST), str(manifest))
     if found.get("schema") != "edgelearn.manifest/1":
         raise ConfigError(f"{manifest} is no manifest of an export.", _NOT_WEIGHTS)
-    sums = {a.get("sha256") for a in _objects(found.get("artifacts")) if a.get("format") == "state"}
+    sums = _sums(found, "state")
     if not sums:
         raise ConfigError(f"{manifest} names no state: nothing that was learnt is with it.", _NOT_WEIGHTS)
+    if path.suffix == ".plan" and hashlib.sha256(_bytes(path, MAX_MANIFEST)).hexdigest() not in _sums(found, "plan"):
+        raise ConfigError(f"{path} is not the plan that {manifest.name} describes.", "Export the run anew.")
     read = layouts.parse(found)
     raw = _bytes(file, state.state_layout(read.module).nbytes)
     if hashlib.sha256(raw).hexdigest() not in sums:
         raise ConfigError(f"{file} is not the state that {manifest.name} describes.", "Export the run anew.")
     return Start(f"{file.name}, step {read.decode(raw).step:,}", read, raw)
+
+
+def _sums(manifest: Mapping[str, object], form: str) -> set[object]:
+    """SHA-256 of the manifest's files of a format."""
+    return {a.get("sha256") for a in _objects(manifest.get("artifacts")) if a.get("format") == form}
 
 
 def _bytes(path: Path, most: int) -> bytes:

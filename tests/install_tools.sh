@@ -1,14 +1,15 @@
 #!/bin/sh
-# Installs the emulators and cross compilers that the tests use, where that needs no password; else says what to type.
+# Installs the emulators, cross compilers, browser and fuzzing compiler that the tests use, where that needs no password; else says what to type.
 set -eu
 arm="qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi"
 riscv="gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf"
 avr="gcc-avr avr-libc arduino-core-avr"
-packages="$arm $riscv $avr qemu-system-misc"
+# chromium looks at the pages of `edgelearn report`, clang feeds the fuzzers.
+packages="$arm $riscv $avr qemu-system-misc chromium fonts-dejavu-core clang"
 
 all_here() {
   for tool in qemu-system-arm qemu-system-riscv32 qemu-system-avr \
-    arm-none-eabi-gcc riscv64-unknown-elf-gcc avr-gcc; do
+    arm-none-eabi-gcc riscv64-unknown-elf-gcc avr-gcc chromium clang; do
     command -v "$tool" >/dev/null || return 1
   done
   [ -d /usr/share/arduino/hardware/arduino/avr ] || [ ! -d /var/lib/dpkg ]

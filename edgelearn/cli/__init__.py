@@ -14,6 +14,7 @@ VERBS = {
     "train": "Train a recipe on a board, one sample at a time, or on the host.",
     "eval": "Measure the accuracy of a run on its board.",
     "infer": "Classify samples with a run on its board.",
+    "profile": "Measure what a training sample costs: time, memory, energy.",
     "runs": "List the runs, or show one.",
     "report": "Write runs as one page: curves, confusion, memory, link, recipe.",
     "resume": "Go on with an interrupted run.",

@@ -44,23 +44,25 @@ def export(
     names = [name.strip() for name in formats.split(",")]
     done = exporting.export(source, names, folder, board, verify, **given)
     told = {
-        "name": done.name, "board": done.board, "manifest": str(done.manifest),
+        "name": done.name, "board": done.board, "manifest": str(done.manifest), "learnt": done.learnt,
         "artifacts": [w.as_dict() for w in done.written], "gaps": [vars(gap) for gap in done.gaps],
     }  # fmt: skip
     output.report("export", told, as_json, _human)
 
 
 def _human(data: dict[str, Any]) -> RenderableType:
+    folder = Path(data["manifest"]).parent
     rows = [
-        (*key, output.size(sum(a["bytes"] for a in files)), _place(files), _check(files))
-        for key, files in _grouped(data["artifacts"], Path(data["manifest"]).parent)
+        (*key, output.size(sum(a["bytes"] for a in files)), _place(files, folder), _check(files))
+        for key, files in _grouped(data["artifacts"], folder)
     ]
     heads = ("format", "entry", "numbers", "size", "file", "verified")
     gaps = [
         output.text(f"{g['format']} has no {g['entry']} in {g['dtype']}: {g['reason']}.", "dim") for g in data["gaps"]
     ]
     shown = output.table(heads, rows, right=("size",), wrap=("file", "verified"))
-    return output.group(shown, *gaps, output.text(f"Manifest: {data['manifest']}", "dim"))
+    seed = [] if data["learnt"] else [output.text("The net as its seed gives it: export a run for what it has learnt.")]
+    return output.group(shown, *gaps, *seed, output.text(f"In {folder}; manifest {data['manifest']}", "dim"))
 
 
 def _grouped(artifacts: list[dict[str, Any]], folder: Path) -> list[tuple[tuple[str, str, str], list[dict[str, Any]]]]:
@@ -72,10 +74,11 @@ def _grouped(artifacts: list[dict[str, Any]], folder: Path) -> list[tuple[tuple[
     return [((key[0], key[1], key[2]), files) for key, files in found.items()]
 
 
-def _place(files: list[dict[str, Any]]) -> str:
+def _place(files: list[dict[str, Any]], folder: Path) -> str:
+    """Below the folder: short enough not to be broken in two."""
     if len(files) == 1:
-        return files[0]["path"]
-    return f"{os.path.commonpath([a['path'] for a in files])} ({len(files)} files)"
+        return os.path.relpath(files[0]["path"], folder)
+    return f"{os.path.relpath(os.path.commonpath([a['path'] for a in files]), folder)}/ ({len(files)} files)"
 
 
 def _check(files: list[dict[str, Any]]) -> str:

@@ -19,15 +19,23 @@ StoredOnly = Annotated[
     bool, typer.Option("--stored-only", help="Show what the store has; compile nothing, test nothing.")
 ]
 
+Profile = Annotated[
+    Path | None, typer.Option("--profile", metavar="FILE", help="What `edgelearn profile RUN --json` printed.")
+]
+
 
 @app.command()
 def report(
-    runs: Runs, file: Out = Path("report.html"), stored_only: StoredOnly = False, as_json: options.Json = False
+    runs: Runs,
+    file: Out = Path("report.html"),
+    profile: Profile = None,
+    stored_only: StoredOnly = False,
+    as_json: options.Json = False,
 ) -> None:
     """Write runs as one page that opens without a network: curves, confusion, memory, link, recipe."""
     from edgelearn.report import report as write
 
-    done = write(runs, file, stored_only=stored_only)
+    done = write(runs, file, stored_only=stored_only, profile=profile)
     told = {"file": str(done.file), "bytes": done.nbytes, "runs": list(done.runs), "notes": list(done.notes)}
     output.report("report", told, as_json, _human)
 

@@ -1,9 +1,10 @@
-"""``edgelearn runs``: the run store, read only."""
+"""``edgelearn runs``: the run store, read only, and as tables for others."""
 
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 LAST = 12  # metrics shown
+Some = Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or their beginnings; none: all runs.")]
+To = Annotated[str, typer.Option("--to", metavar="FORMAT", help="csv, parquet or tensorboard.")]
+Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where to write.")]
 
 
 @app.callback()
@@ -40,6 +44,20 @@ def show(context: typer.Context, run: options.RunId, as_json: options.Json = Fal
     with RunStore() as store:
         data = _whole(store.get(run), store)
     output.report("runs", data, as_json or context.obj, _human_run)
+
+
+@app.command()
+def export(
+    context: typer.Context, runs: Some = None, to: To = "csv", folder: Folder = Path(), as_json: options.Json = False
+) -> None:
+    """Write runs and their readings as tables for other programs."""
+    from edgelearn.report import tables
+    from edgelearn.runs import RunStore
+
+    with RunStore() as store:
+        files = tables.export(store, runs or (), to, folder)
+    told = {"format": to, "files": [{"path": str(path), "bytes": nbytes} for path, nbytes in files.items()]}
+    output.report("runs", told, as_json or context.obj, _human_export)
 
 
 def _list(as_json: bool) -> None:
@@ -89,6 +107,11 @@ def _whole(run: Run, store: RunStore) -> dict[str, Any]:
         "checkpoint": None if checkpoint is None else checkpoint.step,
         "metrics": {name: [list(pair) for pair in pairs] for name, pairs in store.metrics(run.id).items()},
     }  # fmt: skip
+
+
+def _human_export(data: dict[str, Any]) -> RenderableType:
+    rows = [(file["path"], output.size(file["bytes"])) for file in data["files"]]
+    return output.table(("file", "size"), rows, right=("size",))
 
 
 def _human_list(data: dict[str, Any]) -> RenderableType:

@@ -77,7 +77,7 @@ def _asked(wanted: Sequence[tuple[str, str]], place: Place, clock: Clock) -> tup
             tried.append(Tried(name, str(error)))
         else:
             return meter, (*tried, Tried(name, ""))
-    told = "; ".join(dict.fromkeys(t.reason for t in tried))
+    told = tried[0].reason if len(tried) == 1 else "; ".join(f"{t.meter}: {t.reason}" for t in tried)
     return Mute(wanted[0][0] if len(wanted) == 1 else NONE, told, clock=clock), tuple(tried)
 
 

@@ -1,4 +1,4 @@
-"""What a meter on the bench recorded: a CSV with times and power, or current and voltage, of a Power Profiler Kit, a Joulescope, an Otii ...
+"""What a meter on the bench recorded: a CSV with times and power, or current and voltage, as a Power Profiler Kit's program exports.
 
 Its times are either seconds since 1970 (or dates), and then this computer's clock says which rows belong to a window; or they begin
 anywhere, and then a digital channel, high while the board learns, says it.
@@ -12,11 +12,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
-from edgelearn.energy.meter import Clock, Mark, Reading, clock_jumped
+from edgelearn.energy.meter import Clock, Mark, NoAnswer, Reading, clock_jumped
 from edgelearn.energy.sampling import Sensor, integrate, jumped_back
 from edgelearn.errors import ConfigError, UsageError
 
@@ -69,7 +71,7 @@ def options(text: str) -> Options:
         UsageError: an option is unknown, or no number.
     """
     file, *rest = text.split(",")
-    given = dict(part.partition("=")[::2] for part in rest)
+    given = {part.partition("=")[0]: part.partition("=")[2] for part in rest}
     if not file or not given.keys() <= {"volts", "marker"}:
         raise UsageError(
             f"'csv:{text}' names no file of a meter.", "Write csv:FILE, csv:FILE,volts=3.0 or csv:FILE,marker=D0."
@@ -108,20 +110,17 @@ class External:
         self._window = (begin, end)
 
     def close(self) -> None:
-        """The meter's program goes on; we read what it has written so far."""
-        self._recording = self._recording or read(self._given)
+        """The meter's program goes on; there is nothing of ours to stop."""
 
     def between(self, begin: Mark, end: Mark) -> Reading:
-        self.close()
-        found = self._recording
-        assert found is not None
+        found = self._recording = self._recording or read(self._given)
         period = float(np.median(np.diff(found.times)))
         blank = Reading(None, end.at - begin.at, self.source, period)
         if reason := clock_jumped(begin, end):
             return blank.without(reason)
         try:
             shift = self._shift(found, period)
-        except _Unaligned as error:
+        except NoAnswer as error:
             return blank.without(str(error))
         first = begin.wall + shift
         return integrate(Sensor(self.source, period), found.times, found.watts, first, first + blank.seconds)
@@ -131,26 +130,22 @@ class External:
         if self._given.marker:
             return self._by_marker(found, period)
         if not found.dated:
-            raise _Unaligned(
+            raise NoAnswer(
                 "its times are not dates, and no marker says where the window begins: csv:FILE,marker=COLUMN"
             )
         return 0.0
 
     def _by_marker(self, found: Recording, period: float) -> float:
         if self._window is None:
-            raise _Unaligned("no window was marked")
+            raise NoAnswer("no window was marked")
         begin, end = self._window
         seconds = end.at - begin.at
         pulses = [(a, b) for a, b in _pulses(found) if abs(b - a - seconds) <= MARKER_AGREES * seconds + 2 * period]
         if len(pulses) != 1:
-            raise _Unaligned(
+            raise NoAnswer(
                 f"{self._given.marker} was {len(pulses)} times high for the {seconds:.3g} s that learning took"
             )
         return pulses[0][0] - begin.wall
-
-
-class _Unaligned(Exception):
-    """Nothing says which rows belong to a window."""
 
 
 def _pulses(found: Recording) -> Iterator[tuple[float, float]]:
@@ -173,16 +168,16 @@ def read(given: Options) -> Recording:
     watts: list[float] = []
     high: list[bool] = []
     with _opened(given.path) as lines:
-        rows = csv.reader(lines)
+        rows = csv.reader(line for line in lines if line.endswith("\n"))  # the last may be half written
         columns = _columns(given, next(rows, []))
         for row in rows:
-            if len(row) < len(columns.names):
-                continue  # the last line, half written; an empty one
+            if not row:
+                continue  # an empty line
             try:
                 times.append(columns.time(row))
                 watts.append(columns.watts(row))
                 high.append(columns.high(row))
-            except ValueError as error:
+            except (ValueError, IndexError) as error:
                 raise ConfigError(f"{given.path}, line {rows.line_num}: {error}.", "Take the line out.") from None
     if len(times) < 2:
         raise ConfigError(
@@ -194,7 +189,7 @@ def read(given: Options) -> Recording:
     return Recording(times, watts, high)
 
 
-def _opened(path: Path):  # noqa: ANN202 (a text file)
+def _opened(path: Path) -> TextIO:
     try:
         return path.open(encoding="utf-8-sig", newline="", errors="replace")
     except OSError as error:
@@ -214,9 +209,12 @@ class _Columns:
     def time(self, row: Sequence[str]) -> float:
         index, unit = self.at["time"]
         try:
-            return float(row[index]) * unit
+            found = float(row[index]) * unit
         except ValueError:
             return datetime.fromisoformat(row[index].strip()).timestamp()
+        if not isfinite(found):
+            raise ValueError(f"{row[index]} is no time")
+        return found
 
     def watts(self, row: Sequence[str]) -> float:
         if "power" in self.at:

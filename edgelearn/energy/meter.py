@@ -37,7 +37,7 @@ class Reading:
         source: which meter, which of its figures, and what it is the energy of.
         period_s: how often the meter takes a value; None where that is not known.
         sigma: standard uncertainty of ``joules`` by sampling and resolution. How well the sensor is calibrated is its maker's to say, and
-            not in it.
+            not in it. None too where all values were equal and the resolution is not known.
         peak_w: the largest power that was seen; None for a counter, which sees sums only.
     """
 
@@ -106,4 +106,4 @@ def clock_jumped(begin: Mark, end: Mark) -> str:
     off = (end.wall - begin.wall) - (end.at - begin.at)
     if abs(off) <= max(CLOCKS_AGREE_S, 0.01 * (end.at - begin.at)):
         return ""
-    return f"this computer's clock jumped by {off:+.3g} s in the window"
+    return f"this computer's clock jumped by {off:+.2f} s in the window"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgelearn.energy.meter import Clock, Mark, Reading, too_short
 
+_ROUNDING = 1e-12  # of doubles, as a share
 GAP_PERIODS = 3.0  # a longer distance between two samples is a gap
 
 
@@ -74,12 +75,15 @@ def _cut(
     return np.concatenate(([begin], t[inside], [end])), np.concatenate((edges[:1], w[inside], edges[1:]))
 
 
-def _sigma(sensor: Sensor, w: NDArray[np.float64], seconds: float, lost: float) -> float:
+def _sigma(sensor: Sensor, w: NDArray[np.float64], seconds: float, lost: float) -> float | None:
     """Of the mean of so many samples, of a resolution that errs the same way all the time, and of what happened in gaps."""
     spread = float(w.std(ddof=1)) * seconds / np.sqrt(len(w))
     coarse = sensor.resolution_w * seconds / np.sqrt(12)
     unseen = lost * float(np.ptp(w)) / np.sqrt(12)
-    return float(np.hypot(np.hypot(spread, coarse), unseen))
+    found = float(np.hypot(np.hypot(spread, coarse), unseen))
+    if found <= _ROUNDING * float(np.abs(w).max()) * seconds:
+        return None  # the same value over and over, of a meter whose resolution nobody told: that is no certainty
+    return found
 
 
 class Sampler:

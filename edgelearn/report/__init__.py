@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from edgelearn import exporting
-from edgelearn.errors import UsageError
+from edgelearn.errors import ConfigError, UsageError
 from edgelearn.report import again, charts, page, stored
+from edgelearn.report.energy import KEY
+from edgelearn.report.stored import Stored
 from edgelearn.runs import RunStore
 
 STORED_ONLY = "the report was asked for with what is stored only."
@@ -26,27 +30,65 @@ class Written:
 
 
 def report(
-    runs: Sequence[str], file: str | Path = "report.html", store: RunStore | None = None, stored_only: bool = False
+    runs: Sequence[str],
+    file: str | Path = "report.html",
+    store: RunStore | None = None,
+    stored_only: bool = False,
+    profile: str | Path | None = None,
 ) -> Written:
     """Writes the report of ``runs`` (ids, or beginnings of such) to ``file``.
 
     Args:
         stored_only: compile nothing, and test nothing: show what the store has.
+        profile: a file that `edgelearn profile RUN --json` printed, of the one run that is reported.
 
     Raises:
-        UsageError: none, or too many to tell apart, or one of them twice. ConfigError: there is no such run.
+        UsageError: none, or too many to tell apart, or one of them twice. ConfigError: there is no such run, or the profile is none of it.
         StorageFullError: the file cannot be written; nothing has changed then.
     """
     if store is None:
         with RunStore() as own:
-            return report(runs, file, own, stored_only)
+            return report(runs, file, own, stored_only, profile)
     read = [stored.read(store, name) for name in runs]
     _check([item.run.id for item in read])
+    if profile is not None:
+        read = [_profiled(read, Path(profile))]
     known = [(item, STORED_ONLY if stored_only else again.compiled(item)) for item in read]
     raw = page.page(known, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
     exporting.write({Path(file): raw})
     notes = tuple(f"{item.run.id}: {found}" for item, found in known if isinstance(found, str) and not stored_only)
     return Written(Path(file), len(raw), tuple(item.run.id for item in read), notes)
+
+
+def _profiled(read: Sequence[Stored], file: Path) -> Stored:
+    """The one run that is read, with its profile.
+
+    Raises:
+        UsageError: there are several. ConfigError: the file is no profile, or one of something else.
+    """
+    if len(read) != 1:
+        raise UsageError(f"One profile cannot be of {len(read)} runs.", "Report one run with --profile.")
+    (item,) = read
+    found = _json(file)
+    ours = {"net": item.net, "rule": item.run.rule, "dtype": item.run.dtype}
+    for key, value in ours.items():
+        if found.get(key) != value:
+            problem = f"The profile {file} is not of run {item.run.id}: its {key} is {str(found.get(key))[:60]!r}, not {value!r}."
+            raise ConfigError(problem, f"Measure it: edgelearn profile {item.run.id} --json > {file}")
+    return replace(item, result=item.result | {KEY: found})
+
+
+def _json(file: Path) -> dict[str, Any]:
+    hint = "Write one with: edgelearn profile RUN --json > FILE"
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read the profile {file}: {error.strerror}.", hint) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{file} is no JSON.", hint) from error
+    if not isinstance(found, dict) or not isinstance(found.get("phases"), list):
+        raise ConfigError(f"{file} is no profile: it has no phases.", hint)
+    return found
 
 
 def _check(ids: Sequence[str]) -> None:

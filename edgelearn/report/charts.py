@@ -147,3 +147,50 @@ def bar(parts: Sequence[Part], whole: int, label: str) -> Markup:
 
 def _piece(at: float, width: float, class_: str, about: Markup) -> Markup:
     return tag("rect", about, x=f"{at:.3f}%", width=f"{width:.3f}%", y=0, height="100%", class_=class_)
+
+
+# --- phases -----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A piece of time, and the mean power in it; None: not measured."""
+
+    name: str
+    seconds: float
+    watts: float | None
+
+
+def phases(pieces: Sequence[Phase], label: str) -> Markup:
+    """Power over time: the area of a piece is its energy. What was not measured is a pale strip on the ground."""
+    total = sum(piece.seconds for piece in pieces)
+    high = ceiling(max((piece.watts or 0 for piece in pieces), default=0.0))
+    drawn: list[Markup] = []
+    at = 0.0
+    for i, piece in enumerate(pieces):
+        width, tall = 100 * piece.seconds / total, 6 if piece.watts is None else 100 * max(piece.watts, 0) / high
+        power = "not measured" if piece.watts is None else f"{piece.watts:.4g} W"
+        about = tag("title", f"{piece.name}: {piece.seconds:.4g} s, {power}")
+        pale = " pale" if piece.watts is None else ""
+        drawn.append(
+            tag("rect", about, x=f"{at:.3f}%", y=f"{100 - tall:.3f}%", width=f"{width:.3f}%", height=f"{tall:.3f}%",
+                class_=f"fill{pale} s{i % COLOURS}")
+        )  # fmt: skip
+        at += width
+    rules = (
+        [_rule(k / 4, f"{high * k / 4:.3g} W") for k in range(5)] if any(p.watts is not None for p in pieces) else []
+    )
+    marks = [_tick(k / 2, f"{total * k / 2:.3g} s") for k in range(3)]
+    body = tag(
+        "svg",
+        tag("title", label),
+        rules,
+        drawn,
+        marks,
+        class_="chart",
+        width="100%",
+        height=HEIGHT if rules else 60,
+        role="img",
+    )
+    keys = [(f"s{i % COLOURS}", piece.name) for i, piece in enumerate(pieces)]
+    return join(tag("div", body, class_="plot"), legend(keys))

@@ -1,15 +1,23 @@
-"""What a run has cost in energy. It is here only where something was read; what was not measured says why."""
+"""What a run costs in energy. It is here only where somebody has measured; what was not measured says why."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from edgelearn.report.markup import Markup
+from edgelearn.report import charts
+from edgelearn.report.charts import Phase
+from edgelearn.report.markup import Markup, tag
 from edgelearn.report.stored import Stored, number
-from edgelearn.report.words import figure, section, table
+from edgelearn.report.words import figure, note, section, table
 from edgelearn.report.words import number as shown
 
 KEY = "profile"  # of a run's result: the object that `edgelearn profile --json` prints
+_READINGS = (
+    "Each reading with its meter, the meter's period and the standard uncertainty by sampling and resolution. "
+    "A dash is no zero: it was not measured. Idle power is not subtracted."
+)
+_SAMPLE = "A phase's figures, shared out evenly over its samples. An estimate, from the data sheet, is no measurement."
 
 
 def energy(stored: Stored) -> Markup | None:
@@ -17,22 +25,80 @@ def energy(stored: Stored) -> Markup | None:
     phases = stored.objects(KEY, "phases")
     if not phases:
         return None
+    whole = [phase for phase in phases if phase.get("within") is None]
+    heads = ("phase", "time", "energy", "+-", "mean power", "largest", "source", "period")
     rows = [_row(phase) for phase in phases]
-    caption = "Each reading with the meter that it is from, the meter's period and the standard deviation. A dash is no zero: it was not measured."
-    heads = ("phase", "seconds", "joules", "+-", "source", "period", "why not")
-    return section("Energy", figure(caption, table(heads, rows, (1, 2, 3, 5))))
+    emulated = (
+        note("The board was emulated: its times are this computer's.") if stored.at(KEY, "emulated") is True else None
+    )
+    parts = (
+        emulated,
+        _power(whole),
+        figure(_READINGS, table(heads, rows, (1, 2, 3, 4, 5, 7))),
+        *_reasons(phases),
+        *_samples(stored),
+    )
+    return section("Energy and time by phase", *parts)
 
 
 def _row(phase: dict[str, Any]) -> tuple[str, ...]:
-    def value(key: str, unit: str = "") -> str:
-        found = number(phase.get(key))
-        return "-" if found is None else shown(found, unit)
+    name = _text(phase, "name") + (f" (in {_text(phase, 'within')})" if phase.get("within") else "")
+    cells = (("seconds", "s"), ("joules", "J"), ("sigma", "J"), ("watts", "W"), ("peak_w", "W"))
+    return name, *(_value(phase, *cell) for cell in cells), _text(phase, "source"), _value(phase, "period_s", "s")
 
-    def text(key: str) -> str:
-        found = phase.get(key)
-        return found if isinstance(found, str) and found else "-"
 
-    return (
-        text("name"), value("seconds", "s"), value("joules", "J"), value("sigma", "J"), text("source"),
-        value("period_s", "s"), text("reason"),
-    )  # fmt: skip
+def _value(of: dict[str, Any], key: str, unit: str) -> str:
+    found = number(of.get(key))
+    return "-" if found is None else shown(found, unit)
+
+
+def _text(of: dict[str, Any], key: str) -> str:
+    found = of.get(key)
+    return found if isinstance(found, str) and found else "-"
+
+
+def _reasons(phases: Sequence[dict[str, Any]]) -> Iterator[Markup]:
+    """Why there are no joules, each reason once."""
+    named: dict[str, list[str]] = {}
+    for phase in phases:
+        if number(phase.get("joules")) is None:
+            named.setdefault(_text(phase, "reason"), []).append(_text(phase, "name"))
+    for reason, names in named.items():
+        yield note(f"No energy of {', '.join(names)}: {reason}.")
+
+
+def _power(phases: Sequence[dict[str, Any]]) -> Markup | None:
+    """Mean power over time, a phase after the other."""
+    drawn = [
+        Phase(_text(phase, "name"), seconds, number(phase.get("watts")))
+        for phase in phases
+        if (seconds := number(phase.get("seconds"))) is not None and seconds > 0
+    ]
+    if not drawn:
+        return None
+    measured = any(phase.watts is not None for phase in drawn)
+    caption = (
+        "Mean power of each phase over time. A pale strip: its power was not measured."
+        if measured
+        else "Time of each phase; no power was measured."
+    )
+    return figure(caption, charts.phases(drawn, caption))
+
+
+def _samples(stored: Stored) -> Iterator[Markup]:
+    rows = [
+        (name, _value(found, "seconds", "s"), _value(found, "board_s", "s"), _value(found, "joules", "J"),
+         _value(found, "sigma", "J"), _estimate(found.get("estimate")))
+        for name in ("learn", "infer")
+        if isinstance(found := stored.at(KEY, "per_sample", name), dict)
+    ]  # fmt: skip
+    if rows:
+        heads = ("a sample", "time, link included", "on the board", "energy", "+-", "energy, estimate")
+        yield figure(_SAMPLE, table(heads, rows, (1, 2, 3, 4, 5)))
+
+
+def _estimate(found: object) -> str | Markup:
+    """By the data sheet, with its page."""
+    if not isinstance(found, dict) or number(found.get("joules")) is None:
+        return "-"
+    return tag("span", f"{_value(found, 'joules', 'J')} (estimate: {_text(found, 'reference')})")

@@ -154,5 +154,6 @@ def _cells(confusion: list[list[int]]) -> Markup:
 def _cell(n: int, total: int, right: bool) -> Markup:
     if not n:
         return tag("td", "0", class_="none")
-    level = min(1 + int(n / total * SHADES), SHADES)
+    part = n / total if right else (n / total) ** 0.5  # errors are few: their shades spread where they lie
+    level = min(1 + int(part * SHADES), SHADES)
     return tag("td", f"{n:,}", class_=f"{'right' if right else 'wrong'} q{level}")

@@ -44,7 +44,7 @@ def join(*parts: Child | Iterable[Child]) -> Markup:
     return Markup("".join(text(child) for child in flat))
 
 
-def tag(name: str, *children: Child | Iterable[Child], **attributes: object) -> Markup:
+def tag(name: str, /, *children: Child | Iterable[Child], **attributes: object) -> Markup:
     """An element. ``class_`` is ``class``, ``stroke_width`` is ``stroke-width``; an attribute that is None is left out."""
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(visible(_attribute(value)))}"'

@@ -57,7 +57,7 @@ def _ram(
         if (planned[name], measured[name]) != (None, None)
     ]
     both = (stored.number("ram", "planned"), stored.number("ram", "measured"))
-    rows.append(("state and arena", *map(_size, both), _agree(*both)))
+    rows.append(("state and arena", _size(both[0]), _size(both[1]), _agree(*both)))
     return figure(
         _ram_caption(stored, again, board), *_bars(planned, measured, stored, board), table(heads, rows, (1, 2))
     )
@@ -110,8 +110,8 @@ def _ram_caption(stored: Stored, again: Again | str, board: Board | None) -> str
     if isinstance(again, str):
         told = "What was planned for stack and link is not known, for the run cannot be compiled again. "
     else:
-        told = "Planned: by the compiler, and read from the board's image as it is now. "
-        told += f"Here {again.footprint.reason}. " if again.footprint.reason else ""
+        image = again.footprint.reason or "what the runtime takes is read from the board's image as it is now"
+        told = f"Planned: by the compiler; {image}. "
     if (reason := stored.text("ram", "reason")) is not None:
         told += f"Not found by scanning: {reason}. "
     elif stored.number("ram", "measured") is not None:
@@ -171,9 +171,9 @@ def _work(again: Again | str) -> Iterator[Markup]:
     """Where the multiplications go."""
     if isinstance(again, str) or not again.macs:
         return
-    infer, learn = (sum(row[i] for row in again.macs) for i in (1, 2))
+    infer, learn = sum(row[1] for row in again.macs), sum(row[2] for row in again.macs)
     rows = [(name, f"{i:,}", f"{n:,}", percent(n / learn) if learn else "-") for name, i, n in again.macs]
     rows.append(("all", f"{infer:,}", f"{learn:,}", "100.0 %"))
-    caption = "Multiplications with weights for one sample, counted from the plan: neither instructions nor time. Updates that are skipped are counted too."
+    caption = "Multiplications with weights for one sample, counted from the plan, skipped updates too: neither instructions nor time."
     shown = figure(caption, table(("operation", "to infer", "to learn", "of learning"), rows, (1, 2, 3)))
     yield tag("details", tag("summary", "Where the multiplications go"), shown)

@@ -114,12 +114,18 @@ def _hardware(stored: Stored) -> bool:
 
 # --- several ------------------------------------------------------------------------------------------------------------------------
 
+
+def _emulated(stored: Stored) -> str:
+    found = stored.at("emulated")
+    return ("yes" if found else "no") if isinstance(found, bool) else NONE
+
+
 _ROWS: tuple[tuple[str, Callable[[Stored], str]], ...] = (
     ("net", lambda s: s.net),
     ("rule", lambda s: s.rule),
     ("numbers", lambda s: s.run.dtype),
     ("board", lambda s: s.run.board),
-    ("emulated", lambda s: {True: "yes", False: "no"}.get(s.at("emulated") is True if s.result else None, NONE)),
+    ("emulated", _emulated),
     ("seed", lambda s: str(s.run.seed)),
     ("status", lambda s: s.run.status),
     ("samples learnt", lambda s: count(s.step)),
@@ -150,4 +156,4 @@ def _row(name: str, cells: list[str]) -> list[Markup | str]:
     """With a mark where the cells differ, which is no colour alone."""
     if len(set(cells)) == 1:
         return [name, *cells]
-    return [tag("span", f"{name} ", tag("b", "\u2260", title="differs")), *(tag("b", cell) for cell in cells)]
+    return [tag("span", f"{name}\u00a0", tag("b", "\u2260", title="differs")), *(tag("b", cell) for cell in cells)]

@@ -48,7 +48,7 @@ def test_a_file_goes_on_as_its_run(cli: Cli, run_id: str, tmp_path: Path) -> Non
         assert by_file["from"] == f"{run_id}.state, step 300"
         assert by_file["state_sha256"] == by_run["state_sha256"]
     manifest = json.loads((tmp_path / f"{run_id}.json").read_text())
-    assert [a["path"] for a in manifest["artifacts"] if a["format"] == "state"] == [str(tmp_path / f"{run_id}.state")]
+    assert [a["path"] for a in manifest["artifacts"] if a["format"] == "state"] == [f"{run_id}.state"]
 
 
 def test_from_int8_to_float_and_back(cli: Cli, run_id: str) -> None:

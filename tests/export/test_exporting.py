@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import edgelearn as el
-from edgelearn import backends, exporting, parity, state
+from edgelearn import backends, exporting, parity, restore, start, state
 from edgelearn.backends import Artifact, Runner, Source
 from edgelearn.errors import ConfigError, MismatchError, MissingToolError, StorageFullError, UsageError
 from edgelearn.ir.interp import Interpreter
@@ -177,3 +177,21 @@ def test_a_single_unit_is_seen(scores: int, steps: int) -> None:
     else:
         with pytest.raises(MismatchError, match="disagree"):
             proved()
+
+
+# --- what goes on from an export ----------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_that_was_cut_off_is_not_gone_on_from(store: RunStore, run: str, tmp_path: Path) -> None:
+    plan = el.export(run, ["plan"], tmp_path, store=store).written[0]
+    assert start.read(plan.path).snapshot.step == 300
+    plan.path.write_bytes(plan.artifact.raw[:-8])
+    with pytest.raises(ConfigError, match="is not the plan that"):
+        start.read(plan.path)
+
+
+def test_a_file_without_weights_is_no_run(store: RunStore, tmp_path: Path) -> None:
+    (tmp_path / "net.tflite").write_bytes(b"TFL3")
+    with pytest.raises(ConfigError, match=r"net\.tflite has no weights to go on from") as caught:
+        restore.begin("digits", str(tmp_path / "net.tflite"), store, "sim")
+    assert "--format plan" in caught.value.hint

@@ -171,7 +171,7 @@ def _maxpool(scene: Scene, op: Op, x: Q) -> Q:
     shape = h // high, w // wide, c
     made = scene.graph.op("MAX_POOL_2D", [x.q.tensor("i8", (1, h, w, c))], "i8", (1, *shape), x.q.scale, version=2, padding=1,
                           strideH=high, strideW=wide, filterHeight=high, filterWidth=wide)  # fmt: skip
-    pooled = of(scene.graph, made, "i8", (1, *shape)).reshaped(shape)
+    pooled = of(scene.graph, made, "i8", (1, *shape), x.q.bound).reshaped(shape)
     pooled.scale = x.q.scale
     return Q(pooled, x.e)
 
