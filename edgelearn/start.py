@@ -147,7 +147,11 @@ def read(path: Path) -> Start:
     sums = _sums(found, "state")
     if not sums:
         raise ConfigError(f"{manifest} names no state: nothing that was learnt is with it.", _NOT_WEIGHTS)
-    if path.suffix == ".plan" and hashlib.sha256(_bytes(path, MAX_MANIFEST)).hexdigest() not in _sums(found, "plan"):
+    if (
+        path.suffix == ".plan"
+        and path.is_file()
+        and hashlib.sha256(_bytes(path, MAX_MANIFEST)).hexdigest() not in _sums(found, "plan")
+    ):
         raise ConfigError(f"{path} is not the plan that {manifest.name} describes.", "Export the run anew.")
     read = layouts.parse(found)
     raw = _bytes(file, state.state_layout(read.module).nbytes)
