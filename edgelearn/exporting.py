@@ -159,6 +159,8 @@ def _chosen(formats: Sequence[str]) -> list[Backend]:
         UsageError: nothing installed here writes one of them.
     """
     known = sorted(backends())
+    if not formats:
+        raise UsageError("No format is named.", f"Choose of: {', '.join(known)}.")
     for name in formats:
         if name not in known:
             raise UsageError(f"There is no format '{name}'.", f"Choose of: {', '.join(known)}.")

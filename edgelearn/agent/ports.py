@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import select
 import socket
 import time
@@ -166,7 +167,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise PortBusyError(
-            f"Cannot listen on {host}:{port}: {error.strerror}.", "Choose another port; 0 finds one."
+            f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}.", "Choose another port; 0 finds one."
         ) from error
     listener.setblocking(False)
     return listener
@@ -178,10 +179,11 @@ def _demand_loopback(host: str, address: str) -> None:
         found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
     except OSError as error:
         raise UsageError(f"There is no host '{host}': {error.strerror}.", "Use tcp://127.0.0.1:7000.") from error
+    port = address.rpartition(":")[2]
     if not all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found):
         raise UsageError(
             f"At {address} everybody on the network could train this board.",
-            "Add --token-file FILE, or listen on tcp://127.0.0.1:7000 and come in by ssh -L 7000:127.0.0.1:7000.",
+            f"Add --token-file FILE, or listen on tcp://127.0.0.1:{port} and come in by ssh -L {port}:127.0.0.1:{port}.",
         )
 
 

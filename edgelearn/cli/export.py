@@ -41,7 +41,7 @@ def export(
     from edgelearn import exporting
 
     given = options.overrides(dtype=dtype, epochs=epochs, steps=steps, seed=seed, data=data)
-    names = [name.strip() for name in formats.split(",")]
+    names = [name.strip() for name in formats.split(",") if name.strip()]
     done = exporting.export(source, names, folder, board, verify, **given)
     told = {
         "name": done.name, "board": done.board, "manifest": str(done.manifest), "learnt": done.learnt,

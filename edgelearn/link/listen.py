@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -63,7 +64,7 @@ def _free(host: str, port: int) -> int:
             return int(probe.getsockname()[1])
     except OSError as error:
         raise PortBusyError(
-            f"Cannot listen on {host}:{port}: {error.strerror}.", "Choose another port; 0 finds one."
+            f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}.", "Choose another port; 0 finds one."
         ) from error
 
 

@@ -116,6 +116,8 @@ def test_formats_that_there_are_not(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no format 'onx'") as caught:
         el.export("digits", ["onx"], tmp_path)
     assert "onnx" in caught.value.hint
+    with pytest.raises(UsageError, match="No format is named"):
+        el.export("digits", [], tmp_path)
 
 
 def test_a_run_stays_in_its_numbers_on_a_board(store: RunStore, run: str, tmp_path: Path) -> None:
