@@ -15,6 +15,7 @@ from edgelearn.errors import MissingToolError
 from edgelearn.ir.core import Module
 
 EntryName = Literal["infer", "train", "all"]
+ENTRIES: tuple[EntryName, ...] = ("infer", "train")  # each of which a format may hold, or not
 GROUP = "edgelearn.backends"
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgelearn import __version__, boards, footprint, parity, recipe, state
-from edgelearn.backends import Artifact, Backend, EntryName, Runner, Source, backend, backends
+from edgelearn.backends import ENTRIES, Artifact, Backend, Runner, Source, backend, backends
 from edgelearn.compiler import DTYPES
 from edgelearn.device import Link
 from edgelearn.errors import ConfigError, StorageFullError, UsageError
@@ -30,7 +30,6 @@ from edgelearn.restore import restore_job
 from edgelearn.runs import RunStore
 from edgelearn.start import Start, first_state
 
-ENTRIES: tuple[EntryName, ...] = ("infer", "train")
 LIBRARIES = ("onnx", "onnxruntime", "ai-edge-litert", "numpy")  # whose versions a manifest names
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgelearn import state
-from edgelearn.backends import Backend, EntryName, Source, backend
+from edgelearn.backends import ENTRIES, Backend, EntryName, Source, backend
 from edgelearn.compiler import DTYPES, Compiled, compile_net
 from edgelearn.data import datasets
 from edgelearn.errors import ConfigError
@@ -27,7 +27,6 @@ from edgelearn.parity import Proof, prove
 from edgelearn.passes.quantize import Calibration
 from edgelearn.rules import find
 
-ENTRIES: tuple[EntryName, ...] = ("infer", "train")
 INPUTS, STEPS = 16, 5
 BEFORE = 253  # samples learnt before: the steps that are compared cross the look at the exponents after 256
 SEED = 1
