@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ def test_a_cell_does_what_the_interpreter_does(form: str, rule: str, block: str,
             else:
                 assert cell.reason
     except MissingToolError as error:
+        if os.environ.get("CI"):  # there every extra is installed: what is missing is a failure
+            raise
         pytest.skip(f"{error.message} {error.hint}")
 
 
