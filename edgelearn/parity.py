@@ -27,12 +27,20 @@ class Proof:
 
 
 def prove(
-    runner: Runner, artifact: Artifact, source: Source, x: NDArray[Any], y: NDArray[Any], inputs: int, steps: int
+    runner: Runner,
+    artifact: Artifact,
+    source: Source,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    inputs: int,
+    steps: int,
+    strict: bool = False,
 ) -> Proof:
     """Infers the first ``inputs`` samples, learns the first ``steps``, and compares with the interpreter.
 
     Args:
         x: encoded samples (N, inputs). y: (N,) classes. There are fewer where N is smaller.
+        strict: of floats too, every class must be the same, and the tolerance of the state is absolute.
 
     Raises:
         MismatchError: they differ by more than the dtype's tolerance: 0 for integers.
@@ -42,13 +50,13 @@ def prove(
     told, learnt = x[: inputs if artifact.entry != "train" else 0], x[: steps if artifact.entry != "infer" else 0]
     worst = 0.0
     if len(told):
-        worst = _inference(runner, artifact, judge, told)
+        worst = _inference(runner, artifact, judge, told, strict)
     if len(learnt):
-        worst = max(worst, _learning(runner, artifact, judge, learnt, y))
+        worst = max(worst, _learning(runner, artifact, judge, learnt, y, strict))
     return Proof(worst, len(told), len(learnt))
 
 
-def _inference(runner: Runner, artifact: Artifact, judge: Interpreter, x: NDArray[Any]) -> float:
+def _inference(runner: Runner, artifact: Artifact, judge: Interpreter, x: NDArray[Any], strict: bool) -> float:
     classes, scores = runner.infer(x)
     meant = [judge.scores(row) for row in x]
     worst = 0.0
@@ -56,7 +64,7 @@ def _inference(runner: Runner, artifact: Artifact, judge: Interpreter, x: NDArra
         worst = difference(np.asarray(scores), np.stack([row for row in meant if row is not None]))
         _check(artifact, worst, "the scores of a sample")
     for row, found, score in zip(x, classes, meant, strict=True):
-        if int(found) != judge.infer(row) and not _close(score, TOLERANCE[artifact.dtype]):
+        if int(found) != judge.infer(row) and (strict or not _close(score, TOLERANCE[artifact.dtype])):
             raise _mismatch(artifact, "they take a sample for different classes")
     return worst
 
@@ -69,7 +77,9 @@ def _close(score: NDArray[Any] | None, tolerance: float) -> bool:
     return bool(first - second <= 2 * tolerance * max(1.0, abs(first)))
 
 
-def _learning(runner: Runner, artifact: Artifact, judge: Interpreter, x: NDArray[Any], y: NDArray[Any]) -> float:
+def _learning(
+    runner: Runner, artifact: Artifact, judge: Interpreter, x: NDArray[Any], y: NDArray[Any], strict: bool
+) -> float:
     runner.learn(x, y[: len(x)])
     for row, label in zip(x, y, strict=False):
         judge.learn(row, int(label))
@@ -79,16 +89,19 @@ def _learning(runner: Runner, artifact: Artifact, judge: Interpreter, x: NDArray
         pairs.append((np.array(found.exps[slot.name]), np.array(judge.exps[slot.name])))
         pairs.append((np.array(found.stats[slot.name]), np.array(judge.stats[slot.name])))
     pairs += [(np.array(found.step), np.array(judge.step))]
-    worst = max(difference(a, b) for a, b in pairs)
+    worst = max(difference(a, b, strict) for a, b in pairs)
     _check(artifact, worst, f"the state after {len(x)} steps")
     return worst
 
 
-def difference(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """The largest difference; relative to ``b`` where that is larger than 1 and a float. Infinite where a number is missing."""
+def difference(a: NDArray[Any], b: NDArray[Any], absolute: bool = False) -> float:
+    """The largest difference; relative to ``b`` where that is larger than 1 and a float, unless it is to be absolute.
+
+    Infinite where a number is missing.
+    """
     if a.shape != b.shape or not np.isfinite(a).all():
         return float("inf")
-    size = np.maximum(1.0, np.abs(b)) if b.dtype.kind == "f" else 1.0
+    size = np.maximum(1.0, np.abs(b)) if b.dtype.kind == "f" and not absolute else 1.0
     return float((np.abs(a.astype(np.float64) - b.astype(np.float64)) / size).max(initial=0.0))
 
 

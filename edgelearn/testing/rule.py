@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 
 from edgelearn import job, state
-from edgelearn.backends import backend
+from edgelearn.backends import Artifact, Source, backend
 from edgelearn.compiler import DTYPES, Compiled, compile_net
 from edgelearn.data import datasets
 from edgelearn.data.datasets import Dataset
 from edgelearn.errors import ConfigError, EdgeLearnError
-from edgelearn.host.compare import compare
 from edgelearn.host.native import NativeCore
 from edgelearn.ir import rng
 from edgelearn.ir.core import Module
-from edgelearn.ir.interp import RESCALE_EVERY
+from edgelearn.ir.interp import RESCALE_EVERY, Interpreter
 from edgelearn.ir.ops import OPS
 from edgelearn.layers import Layer
 from edgelearn.nets import Net
+from edgelearn.parity import prove
 from edgelearn.passes.quantize import Calibration
 from edgelearn.rules import Rule, find
 from edgelearn.tracing import independent
@@ -159,13 +159,15 @@ class _Trial:
 def _check_learning(trial: _Trial, data: Dataset, least: float, report: RuleReport) -> None:
     rule, kind, dtype, seed = trial.rule, trial.kind, trial.dtype, trial.seed
     net = _compiled(rule, _net(rule, kind), dtype, data, seed, trial.passes * len(data.x_train))
-    plan = backend("plan").export(net.module, "")
+    made = backend("plan")
+    source = Source(rule.name, net.module, state.encode(Interpreter(net.module, seed)), "", seed)
     x, y = net.encode(data.x_train), data.y_train
+    plan = Artifact(f"{rule.name}.plan", made.export(net.module, ""), "all", dtype)
     try:
-        compare(net.module, plan, x[:SAME_STEPS], y[:SAME_STEPS], SAME_STEPS, seed)
+        prove(made.open(plan, source), plan, source, x, y, SAME_STEPS, SAME_STEPS, strict=True)
     except EdgeLearnError as error:
         _promise(False, rule, kind, f"{dtype}: {error.message.removesuffix('.')}", error.hint)
-    core = NativeCore(plan, net.module.integer("state_bytes"), net.module.integer("arena_bytes"), seed)
+    core = NativeCore(plan.raw, net.module.integer("state_bytes"), net.module.integer("arena_bytes"), seed)
     order = np.concatenate([rng.permutation(seed, epoch, len(x)) for epoch in range(trial.passes)])
     whole = len(order) // RESCALE_EVERY * RESCALE_EVERY - 1  # the end of a window, before it is cleared
     core.learn(x, y, order[:whole])

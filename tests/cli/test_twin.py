@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from edgelearn.bench import accuracy, cases, hostrun, twin
 from edgelearn.compiler import Net
 from edgelearn.data import datasets
-from edgelearn.errors import MismatchError
-from edgelearn.host.compare import compare
 from edgelearn.job import prepare
 from edgelearn.rules import find
 from edgelearn.session import Session
@@ -48,13 +45,3 @@ def test_the_last_head_reads_the_state_that_it_would_have_learnt_itself() -> Non
         recipe.steps_total(1400), accuracy.FIRST_SEED, recipe.train.drops,
     )  # fmt: skip
     assert rows[cases.LAST].seeds == [alone.accuracy(data)]
-
-
-def test_compare_notices_a_single_wrong_weight() -> None:
-    job = prepare("digits-tiny")
-    other = prepare("digits-tiny", seed=1)
-    x, y = job.x_test[:16], job.data.y_test[:16]
-    assert compare(job.module, job.plan, x, y, 5) == 0
-    drops = other.module.with_attrs(drops="1")
-    with pytest.raises(MismatchError):
-        compare(drops, job.plan, x, y, 5)

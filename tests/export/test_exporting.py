@@ -181,6 +181,24 @@ def test_a_single_unit_is_seen(scores: int, steps: int) -> None:
             proved()
 
 
+def test_a_plan_with_other_rates_is_seen() -> None:
+    job = el.compile("digits-tiny")
+    source = Source("digits", job.module, state.encode(Interpreter(job.module, 0)))
+    made = backends.backend("plan")
+    plan = Artifact("digits.plan", job.plan, "all", "int8")
+    given = (job.x_test[:16], job.data.y_test[:16], 16, 5, True)
+    assert parity.prove(made.open(plan, source), plan, source, *given).worst == 0
+    other = Artifact("digits.plan", made.export(job.module.with_attrs(drops="1"), ""), "all", "int8")
+    with pytest.raises(MismatchError, match="the state after 5 steps"):
+        parity.prove(made.open(other, source), other, source, *given)
+
+
+def test_a_strict_judge_takes_floats_as_they_are() -> None:
+    large, off = np.array([100.0, 0.5]), np.array([100.0001, 0.5])
+    assert parity.difference(off, large) < 2e-6
+    assert parity.difference(off, large, absolute=True) > 9e-5
+
+
 # --- what goes on from an export ----------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 torch: Any = pytest.importorskip("torch", reason="PyTorch is an extra: pip install 'edgelearn[torch]'")
 
@@ -20,6 +19,7 @@ from edgelearn.layers import from_item  # noqa: E402
 from edgelearn.passes.quantize import Calibration  # noqa: E402
 from edgelearn.rules import find  # noqa: E402
 from tests.factory import X, Y  # noqa: E402
+from tests.host.runs import difference  # noqa: E402
 
 DIGITS = X.astype(np.float32)
 MAPS = [{"conv": 4, "head": 4}, {"pool": 2}, {"depthwise": 3, "stride": 2}, {"conv": 6, "kernel": 1}, 16]
@@ -28,11 +28,6 @@ MAPS = [{"conv": 4, "head": 4}, {"pool": 2}, {"depthwise": 3, "stride": 2}, {"co
 def module(rule: str, layers: list[Any], drops: tuple[int, ...] = (), **params: Any) -> Module:
     net = Net((8, 8), [from_item(item) for item in layers], 10)
     return compile_net(find(rule, params), net, Calibration(X, Y, 0), "f32", drops).module
-
-
-def difference(a: dict[str, NDArray[Any]], b: dict[str, NDArray[Any]]) -> float:
-    assert a.keys() == b.keys()
-    return max(float(np.abs(a[name] - b[name]).max()) for name in a)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])

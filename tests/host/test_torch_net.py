@@ -26,6 +26,7 @@ from edgelearn.rules import find  # noqa: E402
 from edgelearn.rules.registry import BUILT_IN  # noqa: E402
 from edgelearn.tracing import trace_module  # noqa: E402
 from tests.factory import X, Y, compiled  # noqa: E402
+from tests.host.runs import difference  # noqa: E402
 
 DIGITS = X.astype(np.float32)
 Tensors = dict[str, NDArray[Any]]
@@ -109,11 +110,6 @@ def digits(rule: str, **params: Any) -> Module:
 def random_samples(n: int, inputs: int, classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     rng = np.random.default_rng(0)
     return rng.standard_normal((n, inputs)).astype(np.float32), rng.integers(0, classes, n)
-
-
-def difference(a: Tensors, b: Tensors) -> float:
-    assert a.keys() == b.keys()
-    return max(float(np.abs(a[name] - b[name]).max()) for name in a)
 
 
 def check_against_interpreter(module: Module, x: NDArray[np.float32], y: NDArray[Any]) -> None:

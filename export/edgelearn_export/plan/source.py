@@ -39,7 +39,8 @@ class CoreRunner:
 
         module = source.module
         self._core = NativeCore(plan, module.integer("state_bytes"), module.integer("arena_bytes"), source.seed)
-        self._core.write_state(source.state)
+        if (raw := learnt(source)) is not None:
+            self._core.write_state(raw)
 
     def infer(self, x: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any] | None]:
         return self._core.infer(x).astype(np.int64), None
