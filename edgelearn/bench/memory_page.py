@@ -72,18 +72,27 @@ def _recipes(rows: Sequence[Row]) -> str:
 
 
 def _rules(rows: Sequence[Row]) -> str:
-    """A line for each rule: what it takes anywhere, and of which boards' RAM how much."""
-    chosen = _of(rows, "rules")
-    boards = list(dict.fromkeys(row["board"] for row in chosen))
+    """What each rule takes anywhere; then, a line for each board, how much of its RAM."""
     by_rule: dict[str, dict[str, Row]] = {}
-    for row in chosen:
+    for row in _of(rows, "rules"):
         by_rule.setdefault(row["recipe"], {})[row["board"]] = row
-    lines = []
+    own: Lines = []
     for rule, on in by_rule.items():
         known = next(row for row in on.values() if row["state"] is not None)
-        cells = [_cell(on[board]) for board in boards]
-        lines.append([f"`{rule}`, {known['net']}", _n(known["state"]), _n(known["arena"]), _n(known["plan"]), *cells])
-    return _table(("rule and net", "state", "arena", "plan", *boards), lines)
+        own.append([f"`{rule}`, {known['net']}", _n(known["state"]), _n(known["arena"]), _n(known["plan"])])
+    boards = list(dict.fromkeys(row["board"] for row in _of(rows, "rules")))
+    on_board = [_board(board, [on[board] for on in by_rule.values()]) for board in boards]
+    first = _table(("rule and net", "state", "arena", "plan"), own)
+    return f"{first}\n{_table(('RAM in all', *(f'`{rule}`' for rule in by_rule)), on_board)}"
+
+
+def _board(board: str, on: Sequence[Row]) -> list[str]:
+    planned = any(row["ram"] is not None and row["agrees"] is None for row in on)
+    cells = [
+        "does not fit" if row["ram"] is None else _n(row["ram"]) + ("" if row["agrees"] is not False else " (!)")
+        for row in on
+    ]
+    return [board + (" (planned)" if planned else ""), *cells]
 
 
 def _flash(rows: Sequence[Row]) -> str:
@@ -99,12 +108,6 @@ def _flash(rows: Sequence[Row]) -> str:
         for rule, on in found.items()
     ]
     return _table(heading, lines)
-
-
-def _cell(row: Row) -> str:
-    if row["ram"] is None:
-        return "does not fit"
-    return _n(row["ram"]) + ("" if row["agrees"] else " (planned)" if row["agrees"] is None else " (!)")
 
 
 def _smallest(rows: Sequence[Row]) -> str:
