@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 SOURCES := pyproject.toml CMakeLists.txt firmware/CMakeLists.txt $(wildcard firmware/core/* firmware/gen/*.[ch] firmware/hal/* firmware/include/* firmware/ports/host/* firmware/ports/sim/*)
 
-.PHONY: help demo test check tools images bench soak example clean
+.PHONY: help demo test check tools pairing images bench soak example clean
 
 help: ## What one can make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ check: $(VENV)/.dev ## Before every commit: format, lint, types, layers, generat
 tools: ## Emulators and cross compilers through apt, where that is possible
 	@sh tests/install_tools.sh
 
+pairing: $(VENV)/.installed ## Fetch Monocypher, which paired boards check signatures with (docs/pairing.md)
+	$(BIN)/python -m edgelearn.pairing.fetch
+
 images: $(VENV)/.installed tools ## Build the firmware image of every board
 	$(BIN)/python -m edgelearn.images
 
@@ -58,6 +61,12 @@ bench: $(VENV)/.dev ## The figures of docs/benchmarks.md (about 10 minutes; EDGE
 soak: $(VENV)/.dev tools ## The long proofs: every format on 1,000 inputs and 100 steps, the fuzzers (some hours)
 	$(BIN)/python -m edgelearn.testing.matrix --prove -o docs/benchmarks/formats.json
 	$(BIN)/python -m tests.fuzz.soak
+	$(BIN)/python -m tests.link.soak
+	$(BIN)/python -m tests.attack.soak
+	$(BIN)/python -m tests.attack.promises
+	$(BIN)/python -m tests.fuzz.coverage
+	$(BIN)/python -m tests.fuzz.mutation
+	$(BIN)/python -m tests.fuzz.figures
 
 BOARD ?= microbit
 example: $(VENV)/.installed ## Build the application that learns from its own sensor, for BOARD

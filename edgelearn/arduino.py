@@ -16,9 +16,16 @@ from edgelearn.errors import EdgeLearnError, StorageFullError
 from edgelearn.paths import resource
 
 NAME = "Edgelearn"
-# Beside each other in src, where every sketch finds them; what core and gen include of each other stays in their folders.
+# Beside each other in src, where every sketch finds them; what the others include of each other stays in their folders.
 PUBLIC = ("include/edgelearn.h", "hal/el_hal.h")
-FORWARDED = ("core/el_link.h", "core/el_start.h", "core/el_kernel.h")
+FORWARDED = (
+    "core/el_link.h",
+    "core/el_start.h",
+    "core/el_kernel.h",
+    "core/el_power.h",
+    "drivers/el_ina.h",
+    "drivers/el_shunt.h",
+)
 SENSOR = "examples/sensor"
 SENSOR_FILES = ("sensor.c", "sensor.h", "gestures_plan.c", "gestures_plan.h")
 
@@ -44,7 +51,7 @@ def write(folder: Path) -> Path:
 
 
 def _write_sources(src: Path, firmware: Path) -> None:
-    for part in ("core", "gen"):
+    for part in ("core", "gen", "drivers"):
         (src / part).mkdir()
         for file in sorted((firmware / part).glob("*.[ch]")):
             (src / part / file.name).write_text(_first(file) + file.read_text())

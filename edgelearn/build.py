@@ -18,12 +18,13 @@ from edgelearn.paths import resource
 from edgelearn.toolchains import TOOLCHAINS, Toolchain
 
 INSTALL = {prefix: toolchain.install for prefix, toolchain in TOOLCHAINS.items()}
-INCLUDES = ("include", "hal", "core", "gen", "ports/common")
+INCLUDES = ("include", "hal", "core", "gen", "drivers", "ports/common")
 LINK_SYMBOLS = ("link", "ring")  # frame buffers and control block (an application has none), receive ring
 UNSAID = re.compile(r"EL_(\w+)\W+ undeclared")  # by the defines of a board file
 REFUSED = re.compile(
     r"#error \"?([^\"\n]+)|static assertion failed: \"([^\"]+)\""
 )  # by a port, of figures that it cannot serve
+OVERFLOWED = re.compile(r"region [`'](FLASH|RAM)' overflowed by (\d+) bytes?")  # of the linker
 COMPLAINT = re.compile(r"error:|undefined reference|multiple definition|overflowed")
 
 
@@ -188,6 +189,9 @@ def _link_flags(board: Board, root: Path) -> list[str]:
 def _run(command: Sequence[str], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
+        if short := OVERFLOWED.search(done.stderr):
+            problem = f"The firmware needs {int(short[2]):,} bytes of {short[1].lower()} more than the board has. Nothing was written."
+            raise DoesNotFitError(problem, "Choose a larger board, or, where the plan is compiled in, a smaller net.")
         said = next((line for line in done.stderr.splitlines() if COMPLAINT.search(line)), done.stderr)
         if unsaid := UNSAID.search(said):
             problem = f"The board file does not say {unsaid[1]}, which its family needs."

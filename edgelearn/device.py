@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,13 +19,17 @@ from edgelearn.link.children import QemuTransport
 from edgelearn.link.client import Client
 from edgelearn.link.discover import open_port
 from edgelearn.link.messages import NO_LABEL
+from edgelearn.link.reopen import ReopeningTransport
 from edgelearn.link.transport import Transport
+from edgelearn.pairing import image as paired
+from edgelearn.pairing.keys import Key
 from edgelearn.paths import native
 from edgelearn.runs import Checkpoint
 
+Outcomes = Sequence[tuple[int, int]]  # (step, 1: the guess at its sample was right, or 0)
 Told = Callable[
-    [int, int, int, int], None
-]  # (step, samples learnt since the last call, guesses that were right, of how many)
+    [int, int, int, int, Outcomes], None
+]  # (step, samples learnt since the last call, guesses that were right, of how many, one by one where the device tells them so)
 Wrap = Callable[[Transport], Transport]
 
 
@@ -64,6 +68,13 @@ class Device(Protocol):
     def close(self) -> None: ...
 
 
+def sim_with(key: Key | None, board: Board, port: str | None) -> tuple[Path, bytes]:
+    """The program of the sim board, and what it must be told before it starts: the paired one gets its keys."""
+    if key is None or "sim" not in board.ports or port not in (None, "sim"):
+        return native("el-sim"), b""
+    return paired.sim_program(), paired.key_bytes(key)
+
+
 class Link:
     """A board at the other end of a link.
 
@@ -72,16 +83,22 @@ class Link:
     Args:
         port: how to reach it, see ``edgelearn.link.discover.open_port``. wrap: puts something around the open transport.
         token_file: holds the secret that an agent may ask for; None: EDGELEARN_TOKEN_FILE does.
+        key: of a paired board; simulated and emulated ones are started with it.
     """
 
-    def __init__(self, board: Board, port: str | None, wrap: Wrap, token_file: Path | None = None) -> None:
+    def __init__(
+        self, board: Board, port: str | None, wrap: Wrap, token_file: Path | None = None, key: Key | None = None
+    ) -> None:
         self.emulated = False
+        self.private = True  # a program that we have started, or a recording
         self._token_file = token_file
+        self._key = key
+        self._stack_bound = 0  # of an emulated board's image
         self._board, self._port, self._wrap = board, port, wrap
         self._client: Client | None = None
         self._booted = b""  # the plan in the image that was booted for it
         if not self._boots_late:
-            self._open(lambda: images.build(board).path)
+            self._open(lambda: images.build(board) if key is None else images.build_paired(board, key))
 
     @property
     def _boots_late(self) -> bool:
@@ -99,11 +116,18 @@ class Link:
             raise UsageError(problem, "Train a recipe on it, or load a run.")
         return self._client
 
-    def _open(self, image: Callable[[], Path]) -> None:
+    def _open(self, image: Callable[[], images.Image]) -> None:
         self.close()
-        transport = open_port(self._board, self._port, image, native("el-sim"))
+
+        def built() -> Path:
+            made = image()
+            self._stack_bound = made.stack_bound
+            return made.path
+
+        transport = open_port(self._board, self._port, built, *sim_with(self._key, self._board, self._port))
         self.emulated = isinstance(transport, QemuTransport)
-        self._client = Client(self._wrap(transport), token=lambda: token.own(self._token_file))
+        self.private = not isinstance(transport, ReopeningTransport)
+        self._client = Client(self._wrap(transport), token=lambda: token.own(self._token_file), key=self._key)
         try:
             self._client.connect(self._board.id)
         except BaseException:
@@ -113,7 +137,7 @@ class Link:
     def _boot(self, stage: Stage) -> None:
         """Has an emulated board run the image with this stage's plan."""
         if self._boots_late and self._booted != stage.plan:
-            self._open(lambda: image_of(self._board, stage.module).path)
+            self._open(lambda: image_of(self._board, stage.module))
             self._booted = stage.plan
 
     @property
@@ -149,12 +173,12 @@ class Link:
             return x[index].tobytes(), int(y[index])
 
         def on_ack(step: int, guesses: list[int]) -> None:
-            known = right = 0
-            for at, guess in enumerate(guesses, step - len(guesses)):
-                if guess != NO_LABEL and at >= first:
-                    known += 1
-                    right += guess == y[order[at - first]]
-            told(step, len(guesses), int(right), known)
+            outcomes = [
+                (at, int(guess == y[order[at - first]]))
+                for at, guess in enumerate(guesses, step - len(guesses))
+                if guess != NO_LABEL and at >= first
+            ]
+            told(step, len(guesses), sum(right for _, right in outcomes), len(outcomes), outcomes)
 
         self.client.learn(source, first, last, on_ack)
 
@@ -165,7 +189,7 @@ class Link:
         return self.client.infer([row.tobytes() for row in rows])
 
     def costs(self, job: Job) -> dict[str, Any]:
-        return results.of_board(job, self.client, self.emulated)
+        return results.of_board(job, self.client, self.emulated, self._stack_bound)
 
     def close(self) -> None:
         if self._client is not None:

@@ -5,17 +5,29 @@ The exit codes are part of the public contract (docs/cli.md): scripts rely on th
 
 from __future__ import annotations
 
+import re
+
+LONGEST = 2000  # characters of a message, or a hint
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _plain(text: str) -> str:
+    """What a terminal may be sent: parts of a message may come from a file, or a board, that somebody else made."""
+    return _CONTROL.sub("?", text if len(text) <= LONGEST else f"{text[:LONGEST]} ...")
+
 
 class EdgeLearnError(Exception):
-    """A failure explained to the user: ``message`` says what happened, ``hint`` what to do next."""
+    """A failure explained to the user: ``message`` says what happened, ``hint`` what to do next.
+
+    Both are cut to ``LONGEST`` characters, and lose the ones that control a terminal.
+    """
 
     exit_code = 1
     kind = "bug"
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = _plain(message), _plain(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  -> {self.hint}" if self.hint else self.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -272,30 +273,48 @@ def write(files: Mapping[Path, bytes]) -> None:
     """Writes all files or none: each beside its place first, and then all of them into theirs.
 
     Raises:
-        StorageFullError: it cannot be done.
+        StorageFullError: it cannot be done. No file is there that was not, and none is written by half.
     """
-    ready: list[tuple[str, Path]] = []
+    ready: list[tuple[Path, Path]] = []
+    made: list[Path] = []
     path = Path()
     try:
         for path, raw in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_dir():
-                raise IsADirectoryError(21, "Is a directory")
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-                ready.append((file.name, path))
-                file.write(raw)
-            os.chmod(file.name, 0o666 & ~_umask())
-        for name, path in ready:
-            os.replace(name, path)
-    except FileExistsError as error:
-        raise StorageFullError(
-            f"Cannot write {path}: {path.parent} is no folder.", "Name another one with -o."
-        ) from error
+            ready.append((_beside(path, raw), path))
+        for beside, path in ready:
+            new = not path.exists()
+            os.replace(beside, path)
+            made += [path] if new else []
     except OSError as error:
-        raise StorageFullError(f"Cannot write {path}: {error.strerror}.", "Name another folder with -o.") from error
-    finally:
-        for name, _ in ready:
-            Path(name).unlink(missing_ok=True)
+        for beside in (*made, *(beside for beside, _ in ready)):
+            beside.unlink(missing_ok=True)
+        raise _unwritable(path, sum(map(len, files.values())), error) from error
+
+
+def _beside(path: Path, raw: bytes) -> Path:
+    """A file with ``raw`` in the folder of ``path``, on the disk; none where that fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "Is a directory")
+    file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False)  # noqa: SIM115 (it stays)
+    try:
+        with file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(file.name, 0o666 & ~_umask())
+    except OSError:
+        Path(file.name).unlink(missing_ok=True)
+        raise
+    return Path(file.name)
+
+
+def _unwritable(path: Path, needed: int, error: OSError) -> StorageFullError:
+    if isinstance(error, FileExistsError):
+        return StorageFullError(f"Cannot write {path}: {path.parent} is no folder.", "Name another one with -o.")
+    full = "Free some space, or name" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Name"
+    problem = f"Cannot write {needed:,} bytes to {path}: {error.strerror}."
+    return StorageFullError(problem, f"{full} another folder with -o.")
 
 
 def _umask() -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgelearn.changes import at_limit
 from edgelearn.ir.core import Module, Op
 from edgelearn.ir.expressions import ancestors, narrowing
 from edgelearn.ir.interp import EXP_LIMIT, RESCALE_EVERY
@@ -59,7 +60,7 @@ def measure(module: Module, snapshot: Snapshot, since: int = 0) -> dict[str, flo
     """The figures behind ``examine``, by the name of their metric: shares of elements, the largest of all values or weights."""
     if module.dtype == "f32":
         return {"not_finite": float(sum(_not_finite_counts(snapshot).values()))}
-    figures = {"weights_at_limit": max(_at_limit(module, snapshot).values(), default=0.0)}
+    figures = {"weights_at_limit": max(at_limit(module, snapshot).values(), default=0.0)}
     if window(snapshot, since) >= MIN_WINDOW:
         shares = [value.saturated(snapshot, window(snapshot, since)) for value in _narrowed(module)]
         figures["saturation"] = max(shares, default=0.0)
@@ -167,17 +168,8 @@ def _exponents(module: Module, snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding("exponent", slot.name, message)
 
 
-def _at_limit(module: Module, snapshot: Snapshot) -> dict[str, float]:
-    """The share of each weight's elements that are as large as they can be."""
-    bits = {slot.name: slot.bits for slot in module.slots if slot.kind == "weight"}
-    limits = {s.name: (1 << bits[s.name[1:]]) - 1 for s in module.state}
-    return {
-        name: float((np.abs(snapshot.tensors[name].astype(np.int64)) >= limit).mean()) for name, limit in limits.items()
-    }
-
-
 def _weights(module: Module, snapshot: Snapshot) -> Iterator[Finding]:
-    for name, share in _at_limit(module, snapshot).items():
+    for name, share in at_limit(module, snapshot).items():
         if share > AT_LIMIT:
             message = f"{100 * share:.0f} % of {name[1:]} are as large as its numbers can be."
             yield Finding("limit", name[1:], message)

@@ -6,15 +6,16 @@ import io
 import signal
 import threading
 import time
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgelearn import results, state
+from edgelearn.data import files
 from edgelearn.errors import ConfigError, DoesNotFitError, UsageError
 from edgelearn.host.batches import Batches
 from edgelearn.host.closed_form import BATCH, ClosedForm, heads
@@ -30,7 +31,7 @@ DEVICE = "cpu"
 SHOW_S = 0.1  # between two reports: each has to wait for the GPU
 _STATE = "state/"  # what the names of tensors begin with that a checkpoint has in its state already
 
-Told = Callable[[int, int, int, int], None]
+Told = Callable[[int, int, int, int, Sequence[tuple[int, int]]], None]
 
 
 def check(job: Job) -> None:
@@ -158,7 +159,7 @@ class Host:
                 known, right = known + size, right + hits
             now = time.monotonic()
             if now - shown >= SHOW_S or net.step >= last:
-                told(net.step, learnt, int(right), known)
+                told(net.step, learnt, int(right), known, ())
                 shown, learnt, known, right = now, 0, 0, 0
             look()
 
@@ -171,7 +172,7 @@ class Host:
             while net.step < stage.last:
                 x, y = batches.take(stage.last)
                 form.add(x, y)
-                told(net.step, len(y), 0, 0)
+                told(net.step, len(y), 0, 0, ())
                 look()
             form.solve()
         except BaseException:
@@ -232,7 +233,6 @@ def _packed(arrays: dict[str, NDArray[Any]]) -> bytes:
 
 def _unpacked(raw: bytes) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(io.BytesIO(raw), allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        return dict(files.arrays_in(io.BytesIO(raw), Path("optimizer.npz")))
+    except ConfigError as error:
         raise ConfigError("The optimizer's memory in this run is damaged.", "Train anew.") from error

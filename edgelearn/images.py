@@ -20,11 +20,14 @@ from edgelearn import cmsis_nn
 from edgelearn.boards import Board
 from edgelearn.build import FAMILIES, Image, compile_into, compiler_version, flags, memory_script, sources
 from edgelearn.errors import ConfigError, EdgeLearnError, MissingToolError, StorageFullError
+from edgelearn.pairing import image as paired
+from edgelearn.pairing.keys import Key
 from edgelearn.paths import cache_dir, resource
 
 PACKAGED = Path(__file__).resolve().parent / "images"
 PLAN_NAME = "app"  # of the network whose plan is compiled in: the files are app_plan.c and app_plan.h
 FIXED = "ports/common/fixed.c"  # main of an image with a plan
+PAIRED = "paired-"  # how the folder of an image with a key in it is called
 PLAN_FROM_LINK = ("ports/common/main.c", "gen/el_kernels_all.c")  # what an application brings itself
 
 
@@ -75,6 +78,18 @@ def build(board: Board) -> Image:
     if packaged := _packaged(board, wanted):
         return packaged
     return _within(board, _cached(board, sources(board.family), wanted))
+
+
+def build_paired(board: Board, key: Key) -> Image:
+    """The image of a board that takes orders only from who has ``key``; a folder of the cache that nobody else can read holds it.
+
+    Raises:
+        as ``build``; ConfigError: this board cannot be paired. MissingToolError: `make pairing` has not been run.
+    """
+    chosen = paired.with_includes(paired.paired(board))
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [*paired.sources(board.family), paired.keys_source(key, Path(scratch))]
+        return _within(chosen, _cached(chosen, files, source_hash(chosen, files), PAIRED))
 
 
 def build_app(board: Board, folder: Path) -> Image:
@@ -171,7 +186,7 @@ def _build_into(folder: Path, board: Board, files: Sequence[Path], compiler: str
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".build-") as scratch:
             image = compile_into(Path(scratch), board, files, compiler, wanted)
             finished = Path(scratch) / "finished"
-            finished.mkdir()
+            finished.mkdir(mode=0o700 if folder.name.startswith(PAIRED) else 0o777)
             _store(image, finished)
             if not folder.exists():
                 finished.rename(folder)

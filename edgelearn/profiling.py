@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ from edgelearn import boards, recipe
 from edgelearn.agent.identity import identify
 from edgelearn.boards import Board
 from edgelearn.device import Device, Link
+from edgelearn.energy import trace
 from edgelearn.energy.choose import BUILT_IN, Place, Tried, choose
 from edgelearn.energy.external import External
-from edgelearn.energy.meter import Meter, Mute, Reading
+from edgelearn.energy.meter import Mark, Meter, Mute, Reading
+from edgelearn.energy.telemetry import Ask, Telemetry, Work
 from edgelearn.errors import ConfigError, UsageError
 from edgelearn.job import Job, prepare
 from edgelearn.link.client import Stats
+from edgelearn.link.messages import MARKER_HIGH, MARKER_LOW
 from edgelearn.restore import restore_job
 from edgelearn.runs import Checkpoint, RunStore
 from edgelearn.session import Session
@@ -31,6 +34,7 @@ from edgelearn.training import check
 STEPS = 1000
 IDLE_S = 2.0
 COUNTER_WRAPS_US = 1 << 32  # the board's clock of its own work
+OWN_CLOCK = "the board's own clock"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 Told = Callable[[str, int, int], None]  # (phase, samples done, of how many)
@@ -38,16 +42,23 @@ Told = Callable[[str, int, int], None]  # (phase, samples done, of how many)
 
 @dataclass(frozen=True)
 class Window:
-    """A phase as this computer saw it. ``cpu_s`` is what our process computed in it, ``began`` seconds since 1970."""
+    """A phase as this computer saw it.
+
+    Attributes:
+        at: seconds since the first phase began. began: seconds since 1970. cpu_s: what our process computed in it.
+        work: what the board's own meter tells of the time in which it computed.
+    """
 
     name: str
     began: float
     cpu_s: float
     reading: Reading
+    work: Work | None = None
+    at: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "name": self.name, "within": None, "began": self.began, "cpu_s": self.cpu_s, **asdict(self.reading),
+            "name": self.name, "within": None, "at": self.at, "began": self.began, "cpu_s": self.cpu_s, **asdict(self.reading),
             "watts": self.reading.watts,
         }  # fmt: skip
 
@@ -61,6 +72,7 @@ def profile(
     idle_s: float = IDLE_S,
     store: RunStore | None = None,
     token_file: Path | None = None,
+    key_file: Path | None = None,
     on_progress: Told = lambda phase, done, total: None,
     **overrides: Any,
 ) -> dict[str, Any]:
@@ -78,7 +90,7 @@ def profile(
     check(job)
     if port is not None and port.startswith("replay:"):
         raise UsageError("A recording takes neither time nor energy.", "Profile the board itself.")
-    with Session(job.board, port, token_file=token_file) as session:
+    with Session(job.board, port, token_file=token_file, key_file=key_file) as session:
         meter, tried = choose(energy, place_of(session.device, job.board, port))
         try:
             return measure(session.device, job, meter, tried, port, checkpoint, steps, idle_s, on_progress)
@@ -113,6 +125,22 @@ def _subject(
 
 
 def place_of(device: Device, board: Board, port: str | None) -> Place:
+    """Which meters measure what learns: the board's own, if it has one, and this computer's, if it is this computer."""
+    return replace(_computer(device, board, port), ask=_ask(device, board, port))
+
+
+def _ask(device: Device, board: Board, port: str | None) -> Ask | None:
+    """How the board is asked for its own meter. One whose image is made with its plan has not booted yet, and has none."""
+    if not isinstance(device, Link) or (board.has_plan and port == "qemu"):
+        return None
+
+    def ask(window: int) -> tuple[dict[str, int], str] | None:
+        return device.client.power(window)
+
+    return ask
+
+
+def _computer(device: Device, board: Board, port: str | None) -> Place:
     """Which of this computer's own meters measure what learns; of a board at the end of a line none does."""
     if board.is_host:
         gpu = _gpu(port)
@@ -154,23 +182,49 @@ def _gpu(port: str | None) -> str:
 class Watch:
     """Windows, one after the other, of which the meter is asked when all are over."""
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-        self._marks: list[tuple[str, Any, Any, float]] = []
+    def __init__(self, meter: Meter, device: Device) -> None:
+        self._meter, self._device = meter, device
+        self._marks: list[tuple[str, Mark, Mark, float]] = []
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        cpu, begin = time.process_time(), self._meter.mark()
-        yield
-        end = self._meter.mark()
+        marked = name == "learn" and isinstance(self._meter, External)
+        with self._pin() if marked else nullcontext():
+            cpu, begin = time.process_time(), self._meter.mark()
+            yield
+            end = self._meter.mark()
         self._marks.append((name, begin, end, time.process_time() - cpu))
-        if name == "learn" and isinstance(self._meter, External):
+        if marked and isinstance(self._meter, External):
             self._meter.marked(begin, end)
+
+    @contextmanager
+    def _pin(self) -> Iterator[None]:
+        """The board's marker pin is high meanwhile, if it has one and the meter's file shall show it."""
+        link = self._device if isinstance(self._device, Link) and getattr(self._meter, "wants_marker", False) else None
+        if link is None or not link.client.marker(MARKER_HIGH):
+            yield  # a pin of the user's own, perhaps
+            return
+        try:
+            yield
+        finally:
+            link.client.marker(MARKER_LOW)
+
+    def rest(self, seconds: float) -> None:
+        """Waits, as the meter must have it."""
+        (self._meter.rest if isinstance(self._meter, Telemetry) else time.sleep)(seconds)
 
     def windows(self) -> dict[str, Window]:
         self._meter.close()
-        read = self._meter.between
-        return {name: Window(name, begin.wall, cpu, read(begin, end)) for name, begin, end, cpu in self._marks}
+        return {marks[0]: self._window(*marks) for marks in self._marks}
+
+    def _window(self, name: str, begin: Mark, end: Mark, cpu: float) -> Window:
+        work = self._meter.work(begin, end) if isinstance(self._meter, Telemetry) else None
+        at = begin.at - self._marks[0][1].at
+        return Window(name, begin.wall, cpu, self._meter.between(begin, end), work, at)
+
+    def trace(self, period_s: float | None) -> dict[str, Any]:
+        """Power over all windows, where the meter keeps single values."""
+        return trace.told(self._meter, self._marks[0][1], self._marks[-1][2], period_s)
 
 
 def measure(
@@ -185,12 +239,12 @@ def measure(
     on_progress: Told = lambda phase, done, total: None,
 ) -> dict[str, Any]:
     """The profile of ``job`` on an open device, as the object that ``profile --json`` prints."""
-    watch = Watch(meter)
+    watch = Watch(meter, device)
     with watch.phase("load"):
         device.put(job, checkpoint)
     if idle_s > 0 and not isinstance(meter, Mute):
         with watch.phase("idle"):
-            time.sleep(idle_s)
+            watch.rest(idle_s)
     first, before = device.step, _stats(device)
     with _allocator(job, port) as memory, watch.phase("learn"):
         device.learn(job, _last(job, first, steps), lambda step, *_: on_progress("learn", step - first, steps))
@@ -201,17 +255,16 @@ def measure(
     windows = watch.windows()
     costs = device.costs(job)
     own = _board_time(before, after, learnt, windows["learn"], costs)
-    phases = [window.as_dict() for window in windows.values()]
-    phases.append(_link(windows["learn"], own, learnt))
+    phases = [window.as_dict() for window in windows.values()] + _parts(windows["learn"], own, learnt)
     return {
         "board": job.board.id, "device": costs["device"], "emulated": costs["emulated"], "recipe": job.recipe.name,
         "net": str(job.compiled.net), "rule": job.rule_name, "dtype": job.compiled.dtype, "from_step": first,
         "samples": {"learn": learnt, "infer": len(rows)},
         "energy": {"meter": meter.name, "source": meter.source, "tried": [asdict(t) for t in tried]},
-        "phases": phases,
+        "phases": phases, **watch.trace(windows["learn"].reading.period_s),
         "per_sample": {
             "learn": _per_sample(windows["learn"], learnt, own, estimate(job.board, own, port, costs)),
-            "infer": _per_sample(windows["infer"], len(rows), OwnTime(None, "boards count the time of learning alone"), None),
+            "infer": _per_sample(windows["infer"], len(rows), _infer_time(windows["infer"], len(rows), costs), None),
         },
         "ram": costs["ram"] | {"allocator": memory}, "link": costs["link"],
     }  # fmt: skip
@@ -263,29 +316,55 @@ def _board_time(
     busy = (after.busy_us - before.busy_us) % COUNTER_WRAPS_US
     if busy == 0 or learnt == 0:
         return OwnTime(None, f"the board's clock did not advance in {learnt:,} samples")
-    clock = "the emulator's clock, not the chip's" if costs["emulated"] else "the board's own clock"
-    return OwnTime(busy / 1e6 / learnt, "", clock)
+    return OwnTime(busy / 1e6 / learnt, "", _clock(costs))
 
 
-def _link(learn: Window, own: OwnTime, learnt: int) -> dict[str, Any]:
-    """What of the time of learning the board did not compute in: wire, host, and each waiting for the other."""
-    total = learn.reading.seconds
-    busy = None if own.seconds is None else own.seconds * learnt
-    told = {
-        "name": "link",
-        "within": "learn",
-        "seconds": None,
-        "joules": None,
-        "source": "",
-        "period_s": None,
-        "sigma": None,
-    }
-    told["reason"] = "no meter tells the link from the rest of learning"
-    if own.source != "the board's own clock" or busy is None:
+def _clock(costs: dict[str, Any]) -> str:
+    return "the emulator's clock, not the chip's" if costs["emulated"] else OWN_CLOCK
+
+
+def _infer_time(window: Window, n: int, costs: dict[str, Any]) -> OwnTime:
+    """Boards count the time of inferences only beside a meter."""
+    if window.work is None or not n:
+        return OwnTime(None, "boards count the time of learning alone")
+    return OwnTime(window.work.seconds / n, "", _clock(costs))
+
+
+def _parts(learn: Window, own: OwnTime, learnt: int) -> list[dict[str, Any]]:
+    """What learning consists of, as far as clock and meter of the board tell it apart."""
+    step = _step(learn, own, learnt)
+    within = "a board says what it used before and after a step, not in it; `infer` is the forward pass alone"
+    return [step, _link(learn, own, learnt, step), _part("forward", within), _part("update", within)]
+
+
+def _part(name: str, reason: str) -> dict[str, Any]:
+    blank = {"seconds": None, "joules": None, "source": "", "period_s": None, "sigma": None}
+    return {"name": name, "within": "learn", **blank, "reason": reason}
+
+
+def _step(learn: Window, own: OwnTime, learnt: int) -> dict[str, Any]:
+    """The time in which the board computed, and its energy where the board's own meter is quick enough."""
+    told = _part("step", "no meter tells a step from the rest of learning")
+    if learn.work is None:
+        seconds = None if own.seconds is None else own.seconds * learnt
+        return told | {"seconds": seconds}
+    reading, work = learn.reading, learn.work
+    found = {"source": reading.source, "period_s": reading.period_s} if work.joules is not None else {}
+    return told | found | {"seconds": work.seconds, "joules": work.joules, "reason": work.reason}
+
+
+def _link(learn: Window, own: OwnTime, learnt: int, step: dict[str, Any]) -> dict[str, Any]:
+    """What of learning the board did not compute in: wire, host, and each waiting for the other."""
+    reading, busy = learn.reading, None if own.seconds is None else own.seconds * learnt
+    told = _part("link", step["reason"] or "no meter tells the link from the rest of learning")
+    if reading.joules is not None and step["joules"] is not None and reading.joules > step["joules"]:
+        told |= {"joules": reading.joules - step["joules"], "source": reading.source, "period_s": reading.period_s}
+        told["reason"] = ""
+    if own.source != OWN_CLOCK or busy is None:
         return told | {"reason": f"not told apart: {own.reason or own.source}"}
-    if busy > total:
-        return told | {"reason": f"the board's clock runs ahead of ours: {busy:.3g} s in {total:.3g} s"}
-    return told | {"seconds": total - busy}
+    if busy > reading.seconds:
+        return told | {"reason": f"the board's clock runs ahead of ours: {busy:.3g} s in {reading.seconds:.3g} s"}
+    return told | {"seconds": reading.seconds - busy}
 
 
 def _per_sample(window: Window, n: int, own: OwnTime, guess: dict[str, Any] | None) -> dict[str, Any]:

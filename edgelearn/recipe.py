@@ -17,6 +17,7 @@ from edgelearn.trainspec import TrainSpec as TrainSpec
 
 SHIPPED = Path(__file__).resolve().parent / "recipes"
 MAX_CLASSES = 0xFFFF  # labels are u16 on the wire, and 0xFFFF means none
+MAX_PARAMETER = 1 << 63  # of a rule, either way
 _TABLES = ("model", "rule", "data", "train")
 _DATA_FILES = (".npz", ".csv")
 _FLAGS = {
@@ -224,6 +225,8 @@ def _rule(doc: tomlfile.Document) -> RuleSpec:
     for key, value in table.values.items():
         if not isinstance(value, bool | int | float | str):
             raise table.fault(key, f"'{key}' is neither number, text nor true/false.", f"Write {key} = 0.5, say.")
+        if not isinstance(value, str) and not abs(value) <= MAX_PARAMETER:  # NaN is not, either
+            raise table.fault(key, f"'{key}' is no number that can be computed with.", f"Write {key} = 0.5, say.")
         params[key] = value
     name = table.text("name")
     del params["name"]
@@ -276,9 +279,17 @@ def _is_path(name: str) -> bool:
 
 
 def _anchored(name: str, folder: Path) -> str:
-    """An absolute path, for a resumed run in another folder: beside the recipe, else in the working folder."""
-    beside = folder.resolve() / Path(name).expanduser()
-    return str(beside if beside.exists() or not Path(name).exists() else Path(name).resolve())
+    """An absolute path, for a resumed run in another folder: beside the recipe, else in the working folder.
+
+    Raises:
+        ConfigError: no file can have such a name.
+    """
+    try:
+        beside = folder.resolve() / Path(name).expanduser()
+        return str(beside if beside.exists() or not Path(name).exists() else Path(name).resolve())
+    except (OSError, ValueError, RuntimeError) as error:
+        problem = f"'{name[:60]}' is no name of a file: {getattr(error, 'strerror', None) or error}."
+        raise ConfigError(problem, "Give the path of a file.") from error
 
 
 def _assignments(table: Mapping[str, object]) -> list[str]:

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from edgelearn import state
 from edgelearn.health import Finding
-from edgelearn.job import Job, image_of
+from edgelearn.job import Job
 from edgelearn.link.client import Client
 from edgelearn.start import first_state
 from edgelearn.state import Snapshot
+
+MAX_CLASSES = 100  # of which a result keeps how often each is taken for another
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class Evaluation:
     accuracy: float
     n: int
     confusion: list[list[int]]
+
+    @property
+    def kept(self) -> list[list[int]] | None:
+        """The confusion as a run's result keeps it; None where there are too many classes for that."""
+        return self.confusion if len(self.confusion) <= MAX_CLASSES else None
 
 
 @dataclass(frozen=True)
@@ -53,15 +60,15 @@ def of_job(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def of_board(job: Job, client: Client, emulated: bool) -> dict[str, Any]:
-    """Memory, time and bytes, as the board and the link counted them."""
+def of_board(job: Job, client: Client, emulated: bool, stack_bound: int) -> dict[str, Any]:
+    """Memory, time and bytes, as the board and the link counted them; ``stack_bound`` is that of an emulated board's image."""
     stats = client.stats()
     scanned = not stats.engine
     reason = None if scanned else f"what the agent's memory grew by, {stats.engine}"
     state, arena = (stats.state, stats.arena) if scanned else (job.state_bytes, job.arena_bytes)
     ram = {
         "state": state, "arena": arena, "stack": stats.stack, "stack_size": stats.stack_size,
-        "stack_bound": (image_of(job.board, job.module).stack_bound or None) if emulated else None, "link": stats.link,
+        "stack_bound": (stack_bound or None) if emulated else None, "link": stats.link,
         "plan": stats.plan, "planned": job.state_bytes + job.arena_bytes, "measured": stats.state + stats.arena,
         "reason": reason,
     }  # fmt: skip

@@ -1,7 +1,7 @@
-"""The run store: every run, its metrics and its checkpoints in one SQLite file.
+"""The run store: every run, its readings and its checkpoints in one SQLite file.
 
 What is stored is data: nothing in it is ever executed or unpickled. Each write is a transaction in WAL mode, so a
-killed process loses at most the metrics that it had not flushed, never the file.
+killed process loses at most the readings that it had not flushed, never the file.
 """
 
 from __future__ import annotations
@@ -9,27 +9,33 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import sqlite3
 import time
 import zlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
+from edgelearn import readings
 from edgelearn.errors import ConfigError, EdgeLearnError, StorageFullError, UsageError, VersionError
+from edgelearn.readings import Reading, Readings
 from edgelearn.records import STATUSES, number, run_of
 from edgelearn.records import Checkpoint as Checkpoint
 from edgelearn.records import Run as Run
 from edgelearn.records import text_hash as text_hash
 
+RIGHT = "right"  # the reading that every step has: 1 where the guess at its sample was right, else 0
 KEEP = 3  # newest checkpoints of a run that stay
-BATCH = 512  # metrics that wait for one transaction,
+BATCH = 4096  # readings that wait for one transaction,
 FLUSH_S = 1.0  # but no longer than this
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without l, o, 0, 1: ids are read aloud and typed
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _NO_RIGHT = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+_PROGRAM = re.compile(r"\b(AS|CHECK|DEFAULT|GENERATED|VIRTUAL)\b", re.IGNORECASE)  # in what makes a table
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _SCHEMA = """
 CREATE TABLE runs (id TEXT PRIMARY KEY, created TEXT, recipe TEXT, rule TEXT, rule_text TEXT, rule_hash TEXT,
@@ -42,8 +48,10 @@ _UPDATES = (  # from each format to the next: old stores open
     "ALTER TABLE runs ADD COLUMN port TEXT",
     "ALTER TABLE runs ADD COLUMN layout TEXT; ALTER TABLE runs ADD COLUMN start BLOB",
     "ALTER TABLE checkpoints ADD COLUMN moments BLOB",
+    readings.SCHEMA,
 )
 FORMAT = len(_UPDATES)
+_ROW_EACH = 4  # the newest format that has a row for each reading
 
 
 def default_path() -> Path:
@@ -58,17 +66,28 @@ class RunStore:
 
     Every method raises StorageFullError where there is no room or no permission to write, and ConfigError where the
     file is damaged. Not for use by several threads; several processes may share the file.
+
+    Args:
+        read_only: the file is neither made nor changed, and what would write to it fails.
+
+    Raises:
+        ConfigError: it is to be read only, and there is none. VersionError: another edgelearn has to bring it up to date first.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, read_only: bool = False) -> None:
         self.path = path or default_path()
-        self._pending: list[tuple[str, str, int, float]] = []
         self._flushed = time.monotonic()
+        if read_only and not self.path.is_file():
+            raise ConfigError(f"There is no run store {self.path}.", "`edgelearn train digits` makes one.")
         with self._explained():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            if not read_only:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            mode = "ro" if read_only else "rwc"
+            uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+            self._db = sqlite3.connect(uri, timeout=30, isolation_level=None, uri=True)
+        self._readings = Readings(self._db)
         try:
-            self._prepare()
+            self._check_format() if read_only else self._prepare()
         except EdgeLearnError:
             self._db.close()
             raise
@@ -118,19 +137,23 @@ class RunStore:
             self._db.execute("UPDATE runs SET port = ? WHERE id = ?", (port, run))
 
     def log(self, run: str, step: int, name: str, value: float) -> None:
-        """Records a metric; a replayed step replaces its value. Written in batches: see ``flush``."""
-        self._pending.append((run, name, step, float(value)))
-        if len(self._pending) >= BATCH or time.monotonic() - self._flushed > FLUSH_S:
+        """Records a reading; a replayed step replaces its value. Written in batches: see ``flush``."""
+        self.log_many(run, name, ((step, float(value)),))
+
+    def log_many(self, run: str, name: str, pairs: Sequence[Reading]) -> None:
+        """Records several readings of a name."""
+        self._readings.add(run, name, pairs)
+        if self._readings.count >= BATCH or time.monotonic() - self._flushed > FLUSH_S:
             self.flush()
 
     def flush(self) -> None:
-        """Writes the metrics that wait."""
-        if self._pending:
+        """Writes the readings that wait."""
+        if self._readings.count:
             with self._transaction():
                 pass  # the transaction itself writes what waits
 
     def checkpoint(self, run: str, step: int, state: bytes, boot_id: int, moments: bytes | None = None) -> None:
-        """Records the state, and all metrics before it, in one transaction; keeps the newest ``KEEP`` of the run."""
+        """Records the state, and all readings before it, in one transaction; keeps the newest ``KEEP`` of the run."""
         with self._transaction(len(state) + len(moments or b"")):
             row = (run, step, boot_id, _crc(state, moments), state, moments)
             self._db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?,?,?,?)", row)
@@ -162,14 +185,27 @@ class RunStore:
         with self._transaction(len(text)):
             self._db.execute("UPDATE runs SET status = ?, result = ? WHERE id = ?", (status, text, run))
 
-    def metrics(self, run: str) -> dict[str, tuple[tuple[int, float], ...]]:
-        """(step, value) pairs by name, in order of steps."""
+    def metrics(self, run: str) -> dict[str, tuple[Reading, ...]]:
+        """(step, value) pairs by name, in order of steps; without those that every step has (``RIGHT``)."""
+        return {name: pairs for name, (pairs, _) in self.curves(run).items() if name != RIGHT}
+
+    def newest(self, run: str) -> dict[str, Reading]:
+        """The last reading of each name."""
         self.flush()
-        found: dict[str, tuple[tuple[int, float], ...]] = {}
-        for (name,) in self._rows("SELECT DISTINCT name FROM metrics WHERE run = ? ORDER BY name", run):
-            rows = self._rows("SELECT step, value FROM metrics WHERE run = ? AND name = ? ORDER BY step", run, name)
-            found[str(name)] = tuple((step, number(value)) for step, value in rows if isinstance(step, int))
-        return found
+        with self._explained():
+            try:
+                return self._readings.newest(run)
+            except ValueError as error:
+                raise self._damage(error) from error
+
+    def curves(self, run: str) -> dict[str, tuple[tuple[Reading, ...], int]]:
+        """All readings, and how many of them an older one stands for, as their mean, where a run has very many: 1 if none does."""
+        self.flush()
+        with self._explained():
+            try:
+                return {name: (tuple(pairs), width) for name, pairs, width in self._readings.curves(run)}
+            except ValueError as error:
+                raise self._damage(error) from error
 
     def list(self) -> tuple[Run, ...]:
         """Every run, newest first."""
@@ -198,13 +234,41 @@ class RunStore:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")  # in WAL mode enough against everything but a power cut
         with self._transaction(4096):
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > FORMAT:
-                raise VersionError(f"{self.path} was written by a newer edgelearn.", "Update: pip install -U edgelearn")
+            version = self._format()
             if version < FORMAT:
                 for statement in ";".join(_UPDATES[version:]).split(";"):
                     self._db.execute(statement)
+                if version <= _ROW_EACH:
+                    self._pack_metrics()
                 self._db.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def _check_format(self) -> None:
+        with self._explained():
+            if self._format() < FORMAT:
+                problem = f"{self.path} was written by an older edgelearn, and is to be read only."
+                raise VersionError(problem, "Bring it up to date once: edgelearn runs")
+
+    def _format(self) -> int:
+        self._refuse_programs()
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version > FORMAT:
+            raise VersionError(f"{self.path} was written by a newer edgelearn.", "Update: pip install -U edgelearn")
+        return version
+
+    def _refuse_programs(self) -> None:
+        """A view, a trigger or a computed column would run when somebody else's file is read, and need not end."""
+        for kind, name, sql in self._db.execute("SELECT type, name, sql FROM sqlite_master"):
+            if sql is not None and (kind != "table" or _PROGRAM.search(str(sql))):
+                raise sqlite3.DatabaseError(f"its {kind} '{str(name)[:60]}' is none of ours")
+
+    def _pack_metrics(self) -> None:
+        """Formats up to ``_ROW_EACH`` had a row for each reading: its name and run again and again."""
+        rows = self._db.execute("SELECT run, name, step, value FROM metrics ORDER BY run, name, step")
+        for (run, name), group in groupby(rows, key=lambda row: (row[0], row[1])):
+            pairs = [(step, number(value)) for _, _, step, value in group if isinstance(step, int)]
+            if isinstance(run, str) and isinstance(name, str):
+                self._readings.add(run, name, pairs)
+        self._db.execute("DROP TABLE metrics")
 
     def _unused_id(self, now: datetime) -> str:
         while True:
@@ -224,19 +288,24 @@ class RunStore:
 
     @contextmanager
     def _transaction(self, needed: int = 0) -> Generator[None]:
-        """All or nothing, waiting metrics included: they wait on where it fails."""
-        with self._explained(needed + 64 * len(self._pending)):
+        """All or nothing, waiting readings included: they wait on where it fails."""
+        with self._explained(needed + 64 * self._readings.count):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                if self._pending:
-                    self._db.executemany("INSERT OR REPLACE INTO metrics VALUES (?,?,?,?)", self._pending)
+                self._write_readings()
                 self._db.execute("COMMIT")
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-        self._pending.clear()
+        self._readings.written()
         self._flushed = time.monotonic()
+
+    def _write_readings(self) -> None:
+        try:
+            self._readings.write()
+        except ValueError as error:  # of a part that is there already
+            raise self._damage(error) from error
 
     @contextmanager
     def _explained(self, needed: int = 0) -> Generator[None]:

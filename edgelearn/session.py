@@ -17,6 +17,8 @@ from edgelearn.errors import ConfigError, UsageError
 from edgelearn.job import Job, prepare
 from edgelearn.link.client import Client
 from edgelearn.link.discover import lasting
+from edgelearn.pairing import image as paired
+from edgelearn.pairing import keys
 from edgelearn.recipe import Recipe
 from edgelearn.restore import restore_job, unfinished
 from edgelearn.results import Evaluation, Result, evaluate
@@ -33,6 +35,7 @@ class Session:
             is this computer; its ports are torch's devices, ``cpu`` and ``cuda``.
         wrap: puts something around the open transport, such as ``RecordingTransport`` or ``edgelearn.testing``'s ``FaultyPipe``.
         token_file: holds the secret that an agent may ask for; None: the file that EDGELEARN_TOKEN_FILE names.
+        key_file: of a paired board, see docs/pairing.md; simulated and emulated boards are started with it.
 
     Raises:
         MissingToolError: the board is the host, and torch is not installed.
@@ -44,10 +47,13 @@ class Session:
         port: str | None = None,
         wrap: Wrap = lambda transport: transport,
         token_file: Path | None = None,
+        key_file: Path | None = None,
     ) -> None:
-        self.board = board if isinstance(board, Board) else boards.load(board)
+        key = None if key_file is None else keys.read(key_file)
+        found = board if isinstance(board, Board) else boards.load(board)
+        self.board = found if key is None else paired.paired(found)
         self.port = port
-        self.device: Device = _host(port) if self.board.is_host else Link(self.board, port, wrap, token_file)
+        self.device: Device = _host(port) if self.board.is_host else Link(self.board, port, wrap, token_file, key)
 
     @property
     def client(self) -> Client:
@@ -59,6 +65,12 @@ class Session:
         if not isinstance(self.device, Link):
             raise UsageError(f"{self.board.id} is this computer: there is no link to it.", "Use another board.")
         return self.device.client
+
+    @property
+    def open_to_others(self) -> bool:
+        """May others than us write to it? A program that we have started has no line for them."""
+        link = self.device if isinstance(self.device, Link) else None
+        return link is not None and not link.private and link.client.hello.paired is None and not self.board.is_linux
 
     def __enter__(self) -> Self:
         return self
@@ -160,10 +172,17 @@ class Session:
         return self.device.infer(job.compiled.encode(x))
 
 
-def reopen(run: Run, board: str | None = None, port: str | None = None, token_file: Path | None = None) -> Session:
+def reopen(
+    run: Run,
+    board: str | None = None,
+    port: str | None = None,
+    token_file: Path | None = None,
+    key_file: Path | None = None,
+) -> Session:
     """The board of a run, by the way that it was trained by; ``board`` and ``port`` name others."""
     own = board in (None, run.board)
-    return Session(board or run.board, port or (run.port if own else None), token_file=token_file)
+    way = port or (run.port if own else None)
+    return Session(board or run.board, way, token_file=token_file, key_file=key_file)
 
 
 @contextmanager
@@ -188,9 +207,10 @@ def connect(
     port: str | None = None,
     wrap: Wrap = lambda transport: transport,
     token_file: Path | None = None,
+    key_file: Path | None = None,
 ) -> Session:
     """Opens a board: ``with edgelearn.connect("microbit", "qemu") as board: ...``; arguments as ``Session``'s."""
-    return Session(board, port, wrap, token_file)
+    return Session(board, port, wrap, token_file, key_file)
 
 
 __all__ = [

@@ -1,9 +1,11 @@
 """How deep can the stack get? Read from the call graphs that gcc writes with ``-fcallgraph-info=su``.
 
 The bound is the deepest way down from the entry, plus the deepest interrupt handler, plus what the hardware pushes for
-it. Handlers of one priority do not nest, and every port gives all of its interrupts the same one. Four kinds of call go
+it. Handlers of one priority do not nest, and every port gives all of its interrupts the same one. Some calls go
 through a pointer, and their targets are known by name: `step.c` runs kernels (``el_k_*``), `plan.c` checks shapes
-(``el_check_*``), `bootrom.c` uses what is in the chip, and anybody may use the board (``hal_*``). Recursion, frames
+(``el_check_*``), `bootrom.c` uses what is in the chip, the link tells `power.c` (``el_power_*``) what happens, which reads
+meters (``meter_*``), whose drivers use a bus (``i2c_*``) or a converter (``adc_*``), and anybody may use the board
+(``hal_*``). Recursion, frames
 whose size only run time knows, and functions that nobody has measured are errors.
 """
 
@@ -18,11 +20,17 @@ from edgelearn.errors import EdgeLearnError
 
 INDIRECT = "__indirect_call"
 HAL, KERNELS, CHECKS, BOOT_ROM = "hal_", "el_k_", "el_check_", "boot ROM"
+POWER, METERS, BUSES, CONVERTERS = "el_power_", "meter_", "i2c_", "adc_"
 # Who may call what through a pointer; any file that is not named calls the board only.
 INDIRECT_TARGETS: Mapping[str, tuple[str, ...]] = {
     "step.c": (KERNELS, HAL),
     "plan.c": (CHECKS,),
     "bootrom.c": (BOOT_ROM,),
+    "proto.c": (HAL, POWER),
+    "monocypher.c": ("sha512_vtable_", "blake2b_vtable_"),  # what a signature is hashed with
+    "power.c": (HAL, METERS),
+    "ina.c": (BUSES,),
+    "shunt.c": (CONVERTERS,),
 }
 
 # Functions of the compiler and the C library, which come without a call graph: bytes, generous. Beside each row the

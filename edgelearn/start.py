@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -168,7 +169,7 @@ def _sums(manifest: Mapping[str, object], form: str) -> set[object]:
 def _bytes(path: Path, most: int) -> bytes:
     try:
         with path.open("rb") as file:
-            raw = file.read(most + 1)
+            raw = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)  # a reader takes what it is told at once
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.", _NOT_WEIGHTS) from error
     if len(raw) > most:

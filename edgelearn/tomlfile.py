@@ -12,7 +12,8 @@ from typing import TypeGuard
 
 from edgelearn.errors import ConfigError
 
-MAX_BYTES = 1 << 20  # a recipe or board file is a page; more is not one of ours
+MAX_BYTES = 1 << 18  # a recipe or board file is a page; more is not one of ours
+MAX_DOTS = 500  # on a line: tomllib takes the square of a dotted key's parts in time
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?$")
 _KEY = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|([\w-]+))\s*=""")
 
@@ -107,7 +108,7 @@ class Table:
     def numbers(self, key: str, default: Sequence[float] | None = None) -> tuple[float, ...]:
         found: list[float] = []
         for item in self.items(key, default):
-            if not isinstance(item, float) and not _is_integer(item):
+            if not isinstance(item, float) and not (_is_integer(item) and abs(item) < 1 << 63):
                 raise self._wrong(key, "a list of numbers")
             found.append(float(item))
         return tuple(found)
@@ -149,6 +150,9 @@ def parse(text: str, path: Path) -> Document:
         ConfigError: it is not TOML.
     """
     text = text.replace("\r\n", "\n")
+    if len(text) > MAX_BYTES or max(line.count(".") for line in text.split("\n")) > MAX_DOTS:
+        problem = f"{path} has more than {MAX_BYTES} bytes, or more than {MAX_DOTS} dots on a line."
+        raise ConfigError(problem, "Write plain tables, lists and numbers.")
     try:
         return Document(path, text, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

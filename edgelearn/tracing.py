@@ -53,6 +53,17 @@ def trace_features(net: Net) -> Module:
     return Module("features", (), tuple(s for part in parts for s in part.state.values()), (trace.entry(x),))
 
 
+def trace_first(rule: Rule, net: Net, blocks: int) -> Entry:
+    """The entry ``infer`` of the net that ends after the first ``blocks`` blocks that learn: what ``predict`` makes of those alone.
+
+    Raises:
+        ConfigError: it has no answer without the others.
+    """
+    with user_code():
+        parts = [_part(rule, spec) for spec in blocks_of(net, independent(rule))]
+        return _trace_infer(rule, net, parts[: len(net.features) + blocks])
+
+
 def independent(rule: Rule) -> bool:
     """Does every block of this rule read the sample itself, instead of what the block before returned?"""
     return getattr(rule.instance, "schedule", "cascade") == "independent"

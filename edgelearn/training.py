@@ -6,18 +6,27 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from edgelearn import health, results, state
-from edgelearn.device import Device, measured
-from edgelearn.errors import EdgeLearnError, Interrupted, LinkLostError, MismatchError, UsageError
+from edgelearn.device import Device, Outcomes, measured
+from edgelearn.errors import (
+    EdgeLearnError,
+    Interrupted,
+    LinkLostError,
+    MismatchError,
+    StorageFullError,
+    UsageError,
+)
 from edgelearn.health import Finding
 from edgelearn.ir.interp import RESCALE_EVERY
 from edgelearn.job import Job, Stage
 from edgelearn.link.client import BoardRestarted
 from edgelearn.results import Result
-from edgelearn.runs import RunStore
+from edgelearn.runs import RIGHT, RunStore
 from edgelearn.trainspec import TrainSpec
+from edgelearn.watching import Watching
 
 CHECKPOINTS = 20  # about so many in a run
 MIN_CHECKPOINT_STEPS = 512
@@ -101,9 +110,10 @@ class Training:
         except EdgeLearnError as error:
             with suppress(EdgeLearnError):  # the run store itself may be what failed
                 self.runs.finish(self.run, "failed", {"error": error.message})
-            if isinstance(error, LinkLostError):
+            if isinstance(error, (LinkLostError, StorageFullError)):
                 again = f"{error.hint} Then go on with: edgelearn resume {self.run}"
-                raise LinkLostError(error.message, again) from error
+                kind = LinkLostError if isinstance(error, LinkLostError) else type(error)
+                raise kind(error.message, again) from error
             raise
         self.runs.finish(self.run, "finished", result)
         return Result(self.run, result["accuracy"], result)
@@ -118,6 +128,12 @@ class Training:
             f"Stopped; run {self.run} is kept up to step {step:,} of {self.job.steps:,}.",
             f"Go on with: edgelearn resume {self.run}",
         )
+
+    @cached_property
+    def _watching(self) -> Watching:
+        """Made when the first new checkpoint comes: the newest one of the run is still the one before."""
+        newest, torch_device = self.runs.newest_checkpoint(self.run), getattr(self.device, "device", None)
+        return Watching(self.job, checkpoint_every(self.job.steps), newest, torch_device)
 
     def _through_restarts(self, evaluate_before: bool) -> dict[str, Any]:
         """The whole work, and again from the newest checkpoint each time that the board restarted meanwhile.
@@ -172,7 +188,8 @@ class Training:
     def _stream(self, last: int, chunk: _Counter) -> None:
         """Learns the samples up to step ``last``."""
 
-        def told(step: int, learnt: int, right: int, known: int) -> None:
+        def told(step: int, learnt: int, right: int, known: int, outcomes: Outcomes) -> None:
+            self.runs.log_many(self.run, RIGHT, outcomes)
             chunk.known += known
             chunk.right += right
             self.learnt += learnt
@@ -209,7 +226,7 @@ class Training:
 
     def _examine(self, stage: Stage, found: state.Snapshot, chunk: _Counter) -> None:
         """Says at once if something is wrong."""
-        for name, value in health.measure(stage.module, found, stage.first).items():
+        for name, value in self._watching.readings(stage, found, probed=bool(chunk.known)):
             self.runs.log(self.run, found.step, name, value)
         guesses = health.guessing(chunk.right, chunk.known, self.job.data.y_train)
         findings = self.monitor.look((*health.examine(stage.module, found, stage.first), *guesses), found, stage.first)
@@ -221,11 +238,12 @@ class Training:
     def _result(self, learnt: int) -> dict[str, Any]:
         job, seconds = self.job, time.monotonic() - self.began
         final = state.decode(job.module, self.device.read(job.module)[0])
-        accuracy = measured(self.device, job).accuracy
-        ends = health.at_chance(accuracy, job.data.y_test)
+        tested = measured(self.device, job)
+        ends = health.at_chance(tested.accuracy, job.data.y_test)
         return {
-            "run": self.run, **results.of_job(job), "accuracy": accuracy, **results.of_state(job, final),
-            **self.device.costs(job), "samples_per_s": learnt / max(seconds, 1e-9),
+            "run": self.run, **results.of_job(job), "accuracy": tested.accuracy, "confusion": tested.kept,
+            "blocks": self._watching.blocks, **results.of_state(job, final), **self.device.costs(job),
+            "samples_per_s": learnt / max(seconds, 1e-9),
             "health": [*self.monitor.report(), *results.told(ends, job.steps)],
         }  # fmt: skip
 

@@ -4,12 +4,13 @@ set -eu
 arm="qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi"
 riscv="gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf"
 avr="gcc-avr avr-libc arduino-core-avr"
+big="gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user" # a machine of the other byte order
 # chromium looks at the pages of `edgelearn report`, clang feeds the fuzzers.
-packages="$arm $riscv $avr qemu-system-misc chromium fonts-dejavu-core clang"
+packages="$arm $riscv $avr $big qemu-system-misc chromium fonts-dejavu-core clang"
 
 all_here() {
   for tool in qemu-system-arm qemu-system-riscv32 qemu-system-avr \
-    arm-none-eabi-gcc riscv64-unknown-elf-gcc avr-gcc chromium clang; do
+    arm-none-eabi-gcc riscv64-unknown-elf-gcc avr-gcc s390x-linux-gnu-gcc qemu-s390x chromium clang; do
     command -v "$tool" >/dev/null || return 1
   done
   [ -d /usr/share/arduino/hardware/arduino/avr ] || [ ! -d /var/lib/dpkg ]

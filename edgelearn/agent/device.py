@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from edgelearn.agent.engines import Engine, Engines, Shape, Watch
 from edgelearn.agent.memory import Growth
+from edgelearn.agent.meters import OwnMeter
 from edgelearn.agent.store import Store
 from edgelearn.boards import Board
 from edgelearn.errors import DoesNotFitError, EdgeLearnError, VersionError
@@ -27,8 +28,10 @@ from edgelearn.link.messages import (
     PROTOCOL,
     RESULTS,
     TLV_ENGINE,
+    TLV_POWER,
     Message,
     pack,
+    pack_power,
 )
 
 OK, ERR_VERSION, ERR_CRC, ERR_SIZE, ERR_MEMORY, ERR_OPERAND = 0, -3, -4, -5, -7, -9
@@ -78,6 +81,7 @@ class Device:
         store: for ``save`` and ``load``; None: it has no memory of its own.
         rx_buffer: bytes that a host may send ahead.
         told: called with a line for people when a plan is taken or refused.
+        meter: of this computer, for clients that ask what was used; None: it has none.
     """
 
     def __init__(
@@ -87,7 +91,9 @@ class Device:
         store: Store | None,
         rx_buffer: int,
         told: Callable[[str], None] = lambda line: None,
+        meter: OwnMeter | None = None,
     ) -> None:
+        self.meter = meter
         self.board, self.boot_id = board, secrets.randbits(32) | 1
         self.bad_frames = 0
         self._engines, self._store, self._told = engines, store, told
@@ -145,9 +151,13 @@ class Device:
             "bad_frames": self.bad_frames & _U32,
         }  # fmt: skip
         if self._phase == PHASE_EMPTY or self._plan is None:
-            return pack("stats_r", m.seq, b"", (), state=0, arena=0, plan=0, samples=0, busy_us=0, **counted)
+            return pack(
+                "stats_r", m.seq, b"", self._power(m, 0.0), state=0, arena=0, plan=0, samples=0, busy_us=0, **counted
+            )
         plan, found = self._plan, self._plan.engine.memory()
-        tlvs = ((TLV_ENGINE, plan.engine.name.encode("ascii", "replace")[:100]),) if found is None else ()
+        tlvs = self._power(m, plan.watch.seconds)
+        if found is None:
+            tlvs = ((TLV_ENGINE, plan.engine.name.encode("ascii", "replace")[:100]), *tlvs)
         if found is None:
             kept = plan.shape.state_bytes
             found = kept, max(0, plan.growth.peak - kept)
@@ -155,6 +165,18 @@ class Device:
             "stats_r", m.seq, tlvs=tlvs, state=found[0], arena=min(found[1], _U32), plan=self._plan_size,
             samples=plan.samples & _U32, busy_us=int(1e6 * plan.watch.seconds) & _U32, **counted,
         )  # fmt: skip
+
+    def _power(self, m: Message, work_s: float) -> tuple[tuple[int, bytes], ...]:
+        """What this computer's meter has counted, where that is asked."""
+        window = dict(m.tlvs).get(TLV_POWER, b"")
+        if self.meter is None or len(window) != 1:
+            return ()
+        return (pack_power(*self.meter.told(window[0], work_s)),)
+
+    def left(self) -> None:
+        """The client has gone: nobody asks for the meter."""
+        if self.meter is not None:
+            self.meter.close()
 
     # --- the plan ---------------------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ One thread does everything. While a sample is learnt nobody is heard, as on any 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import select
 import socket
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from edgelearn.agent.conversation import Busy, Conversation
 from edgelearn.agent.device import Device
 from edgelearn.errors import EdgeLearnError, LinkLostError, PortBusyError, UsageError
+from edgelearn.link import token
 from edgelearn.link.transport import open_serial, split_address, tune
 
 TCP_BUFFER = 65535  # bytes that a client may send ahead: the kernel holds them
@@ -137,6 +137,7 @@ class TcpPort:
             self._late.remove(peer)
             return
         self._client = None
+        self._device.left()
         if peer.talk.over:
             self._shut_until = time.monotonic() + _REFUSED_S
             self._told(f"{peer.name} has another token")
@@ -176,11 +177,11 @@ def _listen(host: str, port: int) -> socket.socket:
 def _demand_loopback(host: str, address: str) -> None:
     """Raises UsageError where others than this computer could connect."""
     try:
-        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+        alone = token.is_loopback(host)
     except OSError as error:
         raise UsageError(f"There is no host '{host}': {error.strerror}.", "Use tcp://127.0.0.1:7000.") from error
     port = address.rpartition(":")[2]
-    if not all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found):
+    if not alone:
         raise UsageError(
             f"At {address} everybody on the network could train this board.",
             f"Add --token-file FILE, or listen on tcp://127.0.0.1:{port} and come in by ssh -L {port}:127.0.0.1:{port}.",
@@ -211,6 +212,7 @@ class SerialPort:
         while True:
             with contextlib.suppress(LinkLostError):
                 self._converse()
+            self._device.left()
             self._line.close()
             self._told(f"{self.name} was closed by the other side")
             self._reopen()

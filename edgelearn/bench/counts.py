@@ -29,7 +29,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         assert found["rows"] and found["compiler"]
-    except (OSError, ValueError, KeyError, AssertionError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AssertionError, TypeError, RecursionError) as error:
         hint = f"Write one: edgelearn bench instructions -o {path}"
         raise ConfigError(f"{path} holds no counts of instructions.", hint) from error
     return found

@@ -224,6 +224,7 @@ class Bench:
     seed: int = 1
     rate: float = 0.05  # of the baselines
     cmsis: Path | None = None
+    defines: tuple[str, ...] = ()  # more, for the rows of edgelearn
 
     def __post_init__(self) -> None:
         qemu.core(self.board)
@@ -266,7 +267,7 @@ class Bench:
         plan.write_text(self.plans[dtype])
         core = sorted((resource("firmware") / "core").glob("*.c"))
         define = "-DBENCH_F32" if dtype == "f32" else "-DEL_NO_F32"
-        flags, files = [define, *RUNTIME_FLAGS], [bench / "el_plan.c", plan, *core]
+        flags, files = [define, *self.defines, *RUNTIME_FLAGS], [bench / "el_plan.c", plan, *core]
         if self.cmsis and name == LINKED:
             files += cmsis_nn.sources(self.cmsis)
             flags += [cmsis_nn.DEFINE, *cmsis_nn.include(self.cmsis)]

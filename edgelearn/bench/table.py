@@ -75,7 +75,7 @@ def read(path: Path) -> tuple[str, list[Row]]:
         source = told.get("published_source")
         before = [{**_BEFORE, "source": source if row["published"] else None} for row in told["rows"]]
         return str(told["case"]), [_row({**old, **row}) for old, row in zip(before, told["rows"], strict=True)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(path, error) from error
 
 

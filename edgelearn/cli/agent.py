@@ -35,6 +35,9 @@ Keep = Annotated[
     Path | None,
     typer.Option("--state-dir", metavar="DIR", help="Where 'save' keeps states (~/.local/state/edgelearn)."),
 ]
+Energy = Annotated[
+    str, typer.Option("--energy", metavar="METER", help="Told to clients: auto, nvml, ina3221[:RAIL], rapl, or none.")
+]
 
 
 @app.command()
@@ -46,11 +49,12 @@ def agent(
     threads: Threads = 1,
     baud: Baud = 115200,
     state_dir: Keep = None,
+    energy: Energy = "auto",
     as_json: options.Json = False,
 ) -> None:
     """Serve this computer as a board, over TCP or a serial line, until Ctrl-C."""
     _demand_posix()
-    from edgelearn.agent import identity, store
+    from edgelearn.agent import identity, meters, store
     from edgelearn.agent.device import Device
     from edgelearn.agent.engines import Engines
     from edgelearn.agent.ports import SERIAL_BUFFER, TCP_BUFFER
@@ -60,7 +64,8 @@ def agent(
     engines.warm()
     told = (lambda line: None) if as_json else _told
     buffer = TCP_BUFFER if listen.startswith("tcp://") else SERIAL_BUFFER
-    device = Device(who, engines, store.Store(state_dir or store.default_folder()), buffer, told)
+    meter = meters.OwnMeter(energy, meters.place(engines.providers))
+    device = Device(who, engines, store.Store(state_dir or store.default_folder()), buffer, told, meter)
     port = _port(device, listen, token_file, baud, as_json)
     try:
         if as_json:
@@ -72,6 +77,7 @@ def agent(
     except KeyboardInterrupt:
         return
     finally:
+        device.left()
         port.close()
 
 

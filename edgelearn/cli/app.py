@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -99,4 +100,6 @@ def _known(error: Exception) -> EdgeLearnError:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "edgelearn"
         return UsageError(str(getattr(error, "format_message")()), f"{command} --help")  # noqa: B009
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return UsageError(f"'{str(error.filename)[:60]}...' is too long for the name of a file.", "Give another one.")
     return EdgeLearnError(f"{type(error).__name__}: {error}", _REPORT)

@@ -25,6 +25,7 @@ BENCHES = {
     "instructions": "per sample, beside backpropagation in C, counted in QEMU",
     "memory": "planned against measured memory: recipes, rules, depth, a keyword spotter",
     "link": "how busy the wire is, computed on a virtual clock",
+    "store": "bytes a step in the run store, time and size of a report, the store after kill -9",
     "throughput": "steps a second here: exported nets beside PyTorch, int8 beside floats",
     "imports": "time until the command line answers",
 }
@@ -53,7 +54,7 @@ Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", hel
 
 @app.callback()
 def bench(context: typer.Context, cases: ListCases = False, as_json: options.Json = False) -> None:
-    """Measure: accuracy, instructions, memory, link, throughput, imports."""
+    """Measure: accuracy, instructions, memory, link, throughput, store, imports."""
     context.obj = as_json
     if cases or context.invoked_subcommand is None:
         from edgelearn.bench.cases import CASES
@@ -283,6 +284,49 @@ def _human_throughput(data: dict[str, Any]) -> RenderableType:
     shown = output.table(headings, rows, right=headings[1:], wrap=("",), title=data["case"])
     missing = [f"{row['name']}: {row['reason']}" for row in data["rows"] if row["reason"]]
     return output.group(shown, *map(output.text, [*missing, data["note"]]))
+
+
+@app.command()
+def store(
+    context: typer.Context,
+    steps: Annotated[
+        int, typer.Option("--steps", metavar="N", min=1000, help="Of the run that is measured.")
+    ] = 100_000,
+    out: Out = None,
+    as_json: options.Json = False,
+) -> None:
+    """What the run store takes: bytes a step, time and size of a report, and whether it is whole after kill -9."""
+    from edgelearn.bench import store as bench
+
+    quiet = as_json or context.obj
+    with progress.bar("store", quiet) as advance:
+        rows = bench.run(steps, advance)
+    told = {"case": "store", "steps": steps, **_made(), "rows": [asdict(row) for row in rows], "note": bench.NOTE}
+    _finish(told, quiet, out, _human_store)
+
+
+def _human_store(data: dict[str, Any]) -> RenderableType:
+    rows = [
+        (row["name"], row["of"], f"{row['value']:,.4g} {row['unit']}" if row["value"] < 1000 else f"{row['value']:,} {row['unit']}",
+         _cell("asked", row["asked"]))
+        for row in data["rows"]
+    ]  # fmt: skip
+    shown = output.table(
+        ("", "of", "measured", "under"), rows, right=("measured", "under"), wrap=("of",), title=data["case"]
+    )
+    return output.group(shown, output.text(data["note"]))
+
+
+def _made() -> dict[str, str]:
+    """When, where and with which versions."""
+    import platform
+    import sqlite3
+    from datetime import UTC, datetime
+
+    from edgelearn import __version__
+
+    versions = f"edgelearn {__version__}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    return {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "versions": versions, "command": "edgelearn bench store"}
 
 
 @app.command()

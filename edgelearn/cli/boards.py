@@ -36,13 +36,14 @@ def boards(board: One = None, as_json: options.Json = False) -> None:
 
 
 def _described(board: Board) -> dict[str, Any]:
+    from edgelearn.pairing.image import gap
     from edgelearn.programmers import ways
 
     return {
         "id": board.id, "name": board.name, "core": board.core, "ram": board.ram, "flash": board.flash,
         "dtypes": list(board.dtypes), "ports": list(board.ports), "verified": board.verified, "tried": _tried(board),
         "usb": list(board.usb), "programmers": [way.name for way in ways(board)], "tools": tools(board),
-        "source": list(board.source),
+        "pairing": gap(board), "source": list(board.source),
     }  # fmt: skip
 
 
@@ -129,6 +130,7 @@ def _facts(board: Board, told: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("flags", " ".join((*board.cflags, board.optimize)) if chip else "", ""),
         ("emulator", f"QEMU {board.qemu_machine}" if board.qemu_machine else "", _here(here.get("qemu"))),
         *_programmers(board),
+        ("paired image", f"none: {told['pairing']}" if told["pairing"] else "with --key FILE", ""),
     ]
 
 

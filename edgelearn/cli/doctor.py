@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgelearn.cli import options, output
-from edgelearn.errors import EdgeLearnError, MissingToolError
+from edgelearn.errors import EdgeLearnError, MissingToolError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import RenderableType
 
     from edgelearn.boards import Board
@@ -27,6 +29,9 @@ RULES = "/etc/udev/rules.d/70-edgelearn.rules"
 REINSTALL = "pip install --force-reinstall ."
 SHOWN = 4  # boards named in a line, before "and 3 more"
 One = Annotated[str | None, typer.Argument(metavar="[BOARD]", help="Only what this board needs.")]
+BoardPort = Annotated[
+    str | None, typer.Option("--port", metavar="PORT", help="Ask the BOARD there who it is, and who may write to it.")
+]
 Udev = Annotated[bool, typer.Option("--udev", help="Print a udev rules file for the boards' serial ports.")]
 
 
@@ -47,19 +52,45 @@ class Check:
 
 
 @app.command()
-def doctor(board: One = None, udev: Udev = False, as_json: options.Json = False) -> None:
+def doctor(
+    board: One = None,
+    port: BoardPort = None,
+    udev: Udev = False,
+    key_file: options.KeyFile = None,
+    as_json: options.Json = False,
+) -> None:
     """Check the installation and say how to repair it."""
     from edgelearn.boards import all_boards, load
 
     if udev:
         print(_udev_rules(), end="")
         return
-    checks = list(_checks(all_boards() if board is None else (load(board),), board is not None))
+    found = all_boards() if board is None else (load(board),)
+    if port is None and key_file is None:
+        checks = list(_checks(found, board is not None))
+    else:
+        checks = [_try("board", lambda: _board(board, port, key_file), "docs/hardware.md", needed=True)]
     broken = [check for check in checks if check.needed and not check.ok]
     told = {"ok": not broken, "checks": [asdict(check) for check in checks]}
     output.report("doctor", told, as_json, _human)
     if broken:
         raise typer.Exit(broken[0].code)
+
+
+def _board(board: str | None, port: str | None, key_file: Path | None) -> str:
+    """Who is at a port, and who may write to it."""
+    from edgelearn.session import Session
+
+    if board is None or port is None:
+        raise UsageError("Nothing says which board to ask.", "Name it and its port: edgelearn doctor BOARD --port PORT")
+    with Session(board, port, key_file=key_file) as session:
+        hello = session.client.hello
+    who = f"{hello.board}, chip {hello.chip.hex()}"
+    if hello.paired is None:
+        return f"{who}: open, whoever reaches its line may write to it (docs/pairing.md)"
+    kept = "in its memory" if hello.paired.kept else "in RAM alone: it forgets that without power"
+    asked = "" if key_file is None else ", which is the one in the file"
+    return f"{who}: paired with key {hello.paired.key}{asked}; plan counter {hello.paired.counter}, kept {kept}"
 
 
 def _checks(found: tuple[Board, ...], one: bool) -> Iterator[Check]:

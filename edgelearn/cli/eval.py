@@ -25,6 +25,7 @@ def evaluate(
     board: options.AnyBoard = None,
     port: options.Port = None,
     token_file: options.TokenFile = None,
+    key_file: options.KeyFile = None,
     data: options.Data = None,
     steps: Samples = None,
     seed: Seed = None,
@@ -39,7 +40,7 @@ def evaluate(
 
     with RunStore() as store:
         found = store.get(run)
-        with sessions.reopen(found, board, port, token_file) as session:
+        with sessions.reopen(found, board, port, token_file, key_file) as session:
             job = session.load_run(found, store, **options.overrides(data=data))
             n = len(job.data.y_test)
             chosen = (np.arange(n) if seed is None else rng.permutation(seed, 0, n))[:steps]

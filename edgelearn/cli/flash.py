@@ -44,6 +44,7 @@ def flash(
     port: Port = None,
     tool: Tool = None,
     app_folder: App = None,
+    key_file: options.KeyFile = None,
     epochs: options.Epochs = None,
     steps: options.Steps = None,
     data: options.Data = None,
@@ -60,7 +61,7 @@ def flash(
     flags = [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
     _check(chosen, recipe, app_folder, flags)
     values = options.overrides(epochs=epochs, steps=steps, data=data, drops=drops)
-    planned = flashing.prepare(chosen, _image(chosen, recipe, app_folder, values), way, port)
+    planned = flashing.prepare(chosen, _image(chosen, recipe, app_folder, key_file, values), way, port)
     if not dry_run:
         flashing.perform(planned, _echo)
     elif not way.is_drive and shutil.which(way.tool.program) is None:
@@ -91,9 +92,17 @@ def _check(board: Board, recipe: str | None, folder: Path | None, flags: list[st
         raise UsageError(f"There is no use for a recipe or its flags in {what}.", "Leave them out.")
 
 
-def _image(board: Board, recipe: str | None, folder: Path | None, values: dict[str, Any]) -> Path:
+def _image(
+    board: Board, recipe: str | None, folder: Path | None, key_file: Path | None, values: dict[str, Any]
+) -> Path:
     from edgelearn import images, job
 
+    if key_file is not None:
+        from edgelearn.pairing import keys
+
+        if folder is not None:
+            raise UsageError("A program of your own is not paired by --key.", "Leave --app or --key out.")
+        return images.build_paired(board, keys.read(key_file)).path
     if folder is not None:
         return images.build_app(board, folder).path
     if recipe is None:

@@ -32,6 +32,7 @@ def infer(
     board: options.AnyBoard = None,
     port: options.Port = None,
     token_file: options.TokenFile = None,
+    key_file: options.KeyFile = None,
     as_json: options.Json = False,
 ) -> None:
     """Classify samples with a run on its board: of the run's test set, of another set's, or of a file."""
@@ -40,7 +41,7 @@ def infer(
 
     with RunStore() as store:
         found = store.get(run)
-        with reopen(found, board, port, token_file) as session:
+        with reopen(found, board, port, token_file, key_file) as session:
             job = session.load_run(found, store)
             x, y = samples(job, data)
             chosen = _chosen(index, first, len(x))

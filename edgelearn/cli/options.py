@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgelearn.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgelearn.boards import Board as BoardFile
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Board = Annotated[str, typer.Option("--board", metavar="ID", help="The board; see: edgelearn boards. Or a board file.")]
@@ -19,7 +22,11 @@ Port = Annotated[
 TokenFile = Annotated[
     Path | None, typer.Option("--token-file", metavar="FILE", help="The secret of an agent; or EDGELEARN_TOKEN_FILE.")
 ]
+KeyFile = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="The key file of a paired board; see: edgelearn pair")
+]
 Device = Annotated[str | None, typer.Option("--device", metavar="D", help="Of the board host: cpu or cuda.")]
+Live = Annotated[bool, typer.Option("--live", help="Show the training on the whole terminal, as it goes.")]
 Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a TOML file.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its beginning; see: edgelearn runs")]
 
@@ -48,6 +55,16 @@ Schedule = Annotated[
 ]
 
 
+def with_key(board: str, key_file: Path | None) -> BoardFile | str:
+    """The board as it is with a paired image, which leaves a plan less memory; itself, without a key."""
+    if key_file is None:
+        return board
+    from edgelearn import boards
+    from edgelearn.pairing import image
+
+    return image.paired(boards.load(board))
+
+
 def way(board: str, port: str | None, device: str | None) -> str | None:
     """The way to a board, for which ``--device`` is another word where it is the host.
 
@@ -63,6 +80,12 @@ def way(board: str, port: str | None, device: str | None) -> str | None:
     if port is not None:
         raise UsageError("--device and --port are both given.", "Give --device alone: it is the port of the host.")
     return device
+
+
+def demand_eyes(live: bool, quiet: bool) -> None:
+    """Raises UsageError where what is for people is asked for together with what is for programs."""
+    if live and quiet:
+        raise UsageError("--live is for people, --json and --stream are for programs.", "Give one of them.")
 
 
 def overrides(**given: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgelearn.errors import EdgeLearnError
+from edgelearn.errors import EdgeLearnError, StorageFullError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -34,17 +34,32 @@ def show(what: RenderableType) -> None:
         return
     with to.capture() as printed:
         to.print(what, crop=False)
-    print(re.sub(r" +$", "", printed.get(), flags=re.MULTILINE), end="")
+    _print(re.sub(r" +$", "", printed.get(), flags=re.MULTILINE))
 
 
 def emit(schema: str, data: dict[str, Any]) -> None:
     """One JSON object on a line of its own."""
-    print(json.dumps({"schema": f"edgelearn.{schema}/1", **data}), flush=True)
+    _print(json.dumps({"schema": f"edgelearn.{schema}/1", **data}) + "\n")
+
+
+class OutputLostError(StorageFullError):
+    """Standard output cannot be written any more."""
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails on it once more when it ends
+        problem = f"Cannot write {len(text):,} bytes to the standard output: {error.strerror}."
+        raise OutputLostError(problem, "Free some space, or send it to a file elsewhere.") from error
 
 
 def failure(verb: str, error: EdgeLearnError, as_json: bool) -> None:
     """The error, as JSON on standard output or as text on standard error."""
-    if as_json:
+    if as_json and not isinstance(error, OutputLostError):
         told = {"code": error.exit_code, "kind": error.kind, "message": error.message, "hint": error.hint}
         emit(verb, {"error": told})
     else:

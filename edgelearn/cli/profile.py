@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,11 +12,18 @@ from edgelearn.cli import options, output, progress
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+UNRESOLVED = ("forward", "update")  # said in JSON, with the reason; a table of dashes helps nobody
+
 app = typer.Typer(rich_markup_mode=None)
 What = Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe's name or file, or a run's id.")]
 Board = Annotated[str | None, typer.Option("--board", metavar="ID", help="The board; a run's own, else sim.")]
 Energy = Annotated[
-    str, typer.Option("--energy", metavar="METER", help="auto, nvml[:GPU], ina3221[:RAIL], rapl, csv:FILE, or none.")
+    str,
+    typer.Option(
+        "--energy",
+        metavar="METER",
+        help="auto, telemetry, nvml[:GPU], ina3221[:RAIL], rapl, csv:FILE, ppk2:FILE, none.",
+    ),
 ]
 Steps = Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Samples to learn, and at most to classify.")]
 Idle = Annotated[float, typer.Option("--idle", metavar="S", min=0, help="Seconds to measure the board at rest.")]
@@ -27,6 +35,7 @@ def profile(
     board: Board = None,
     port: options.Port = None,
     token_file: options.TokenFile = None,
+    key_file: options.KeyFile = None,
     energy: Energy = "auto",
     steps: Steps = 1000,
     idle: Idle = 2.0,
@@ -41,6 +50,9 @@ def profile(
     from edgelearn import profiling
 
     port = options.way(board or "sim", port, device)
+    if energy.startswith("ppk2:") and not as_json:
+        file = energy.removeprefix("ppk2:").partition(",")[0]
+        print(f"Record now. When the board is done, stop, and export the recording to {file}.", file=sys.stderr)
     given = options.overrides(seed=seed, dtype=dtype, data=data, batch=batch)
     with progress.bar("profiling", as_json) as advance:
 
@@ -48,7 +60,7 @@ def profile(
             advance(done, total, phase)
 
         told = profiling.profile(
-            what, board, port, energy, steps, idle, token_file=token_file, on_progress=show, **given
+            what, board, port, energy, steps, idle, token_file=token_file, key_file=key_file, on_progress=show, **given
         )  # fmt: skip
     output.report("profile", told, as_json, _human)
 
@@ -59,7 +71,8 @@ def _human(data: dict[str, Any]) -> RenderableType:
     title = (
         f"{data['recipe']}: {data['net']}, {data['rule']}, {data['dtype']}, on {where}, from step {data['from_step']:,}"
     )
-    phases = [(p["name"], _seconds(p["seconds"]), _joules(p["joules"], p["sigma"]), _watts(p)) for p in data["phases"]]
+    shown = [p for p in data["phases"] if p["name"] not in UNRESOLVED or p["seconds"] or p["joules"]]
+    phases = [(p["name"], _seconds(p["seconds"]), _joules(p["joules"], p["sigma"]), _watts(p)) for p in shown]
     samples = [row for name in ("learn", "infer") for row in _sample(name, n[name], data["per_sample"][name])]
     memory = [("RAM planned", output.size(ram["planned"]), "state and arena"), _measured(ram)]
     columns = ("phase", "time", "energy", "mean / peak power")
@@ -80,13 +93,20 @@ def _sample(name: str, n: int, told: dict[str, Any]) -> list[tuple[str, str, str
         (
             f"{name}: energy",
             _joules(told["joules"], told["sigma"]),
-            "a sample" if told["joules"] is not None else "not measured",
+            _sort(told),
         ),
     ]
     guess = told["estimate"]
     if guess is not None and guess["joules"] is not None:
         rows.append((f"{name}: estimate", _joules(guess["joules"], None), f"not measured: {guess['reference']}"))
     return rows
+
+
+def _sort(told: dict[str, Any]) -> str:
+    """What kind of a figure a sample's energy is."""
+    if told["joules"] is None:
+        return "not measured"
+    return "a sample, synthetic" if told["source"].startswith("synthetic") else "a sample"
 
 
 def _measured(ram: dict[str, Any]) -> tuple[str, str, str]:
@@ -98,8 +118,9 @@ def _remarks(data: dict[str, Any]) -> list[str]:
     """Which meter it was, which it was not, and why figures are missing."""
     energy = data["energy"]
     tried = [f"{t['meter']}: {t['reason']}" for t in energy["tried"] if t["reason"]]
-    missing = {p["reason"]: p["name"] for p in data["phases"] if p["joules"] is None and p["reason"]}
-    gaps = [f"{name}: {reason}" for reason, name in missing.items() if name != "link"]
+    windows = [p for p in data["phases"] if p["within"] is None]
+    missing = {p["reason"]: p["name"] for p in windows if p["joules"] is None and p["reason"]}
+    gaps = [f"{name}: {reason}" for reason, name in missing.items()]
     source = [f"energy by {energy['source']}"] if energy["source"] else ["energy was not measured"]
     return [*source, *tried, *(gaps if energy["source"] else [])]
 

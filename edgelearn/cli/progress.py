@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgelearn.session import Progress
+    from edgelearn.session import Progress, Session
 
 EVERY_S = 0.1  # people and pipes need no more, and showing costs the board time
 Advance = Callable[[int, int, str], None]  # (done, of, remark)
@@ -46,6 +46,22 @@ def training(title: str, quiet: bool = False) -> Iterator[Callable[[Progress], N
                     print(f"warning: step {at.step:,}: {finding.message} {finding.hint}", file=sys.stderr)
 
         yield now_and_then(show)
+
+
+@contextmanager
+def chosen(
+    session: Session, title: str, live: bool, quiet: bool = False, recorded: bool = False
+) -> Iterator[Callable[[Progress], None]]:
+    """The bar, or with ``live`` the whole terminal. ``recorded``: the conversation is, so nothing is asked that it need not have."""
+    if not live:
+        with training("learning", quiet) as show:
+            yield show
+        return
+    from edgelearn.live.terminal import shown
+    from edgelearn.live.watch import watched
+
+    with watched(session, recorded) as device, shown(title, device) as show:
+        yield show
 
 
 def now_and_then(show: Callable[[Progress], None]) -> Callable[[Progress], None]:

@@ -19,6 +19,9 @@ StoredOnly = Annotated[
     bool, typer.Option("--stored-only", help="Show what the store has; compile nothing, test nothing.")
 ]
 
+Instructions = Annotated[
+    Path | None, typer.Option("--instructions", metavar="FILE", help="What `edgelearn bench instructions -o` wrote.")
+]
 Profile = Annotated[
     Path | None, typer.Option("--profile", metavar="FILE", help="What `edgelearn profile RUN --json` printed.")
 ]
@@ -29,13 +32,14 @@ def report(
     runs: Runs,
     file: Out = Path("report.html"),
     profile: Profile = None,
+    instructions: Instructions = None,
     stored_only: StoredOnly = False,
     as_json: options.Json = False,
 ) -> None:
     """Write runs as one page that opens without a network: curves, confusion, memory, link, recipe."""
     from edgelearn.report import report as write
 
-    done = write(runs, file, stored_only=stored_only, profile=profile)
+    done = write(runs, file, stored_only=stored_only, profile=profile, instructions=instructions)
     told = {"file": str(done.file), "bytes": done.nbytes, "runs": list(done.runs), "notes": list(done.notes)}
     output.report("report", told, as_json, _human)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 LAST = 12  # metrics shown
 Some = Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or their beginnings; none: all runs.")]
-To = Annotated[str, typer.Option("--to", metavar="FORMAT", help="csv, parquet or tensorboard.")]
-Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where to write.")]
+To = Annotated[str, typer.Option("--to", metavar="FORMAT", help="csv, parquet, tensorboard or mlflow.")]
+Folder = Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where to write; else here.")]
 
 
 @app.callback()
@@ -48,61 +47,38 @@ def show(context: typer.Context, run: options.RunId, as_json: options.Json = Fal
 
 @app.command()
 def export(
-    context: typer.Context, runs: Some = None, to: To = "csv", folder: Folder = Path(), as_json: options.Json = False
+    context: typer.Context, runs: Some = None, to: To = "csv", folder: Folder = None, as_json: options.Json = False
 ) -> None:
-    """Write runs and their readings as tables for other programs."""
-    from edgelearn.report import tables
+    """Write runs and their readings as tables for other programs, or to MLflow."""
+    from edgelearn.report import tables, to_mlflow
     from edgelearn.runs import RunStore
 
+    uri = to_mlflow.tracking(folder) if to == "mlflow" else None
     with RunStore() as store:
-        files = tables.export(store, runs or (), to, folder)
+        if uri is not None:  # noqa: SIM108 (each line says one thing)
+            files = tables.to_mlflow(store, runs or (), uri)
+        else:
+            files = tables.export(store, runs or (), to, folder or Path())
     told = {"format": to, "files": [{"path": str(path), "bytes": nbytes} for path, nbytes in files.items()]}
+    told |= {} if uri is None else {"tracking": to_mlflow.place(uri)}
     output.report("runs", told, as_json or context.obj, _human_export)
 
 
 def _list(as_json: bool) -> None:
     from edgelearn.runs import RunStore
+    from edgelearn.serve.summary import summary
 
     with RunStore() as store:
-        data = {"store": str(store.path), "runs": [_summary(run) for run in store.list()]}
+        data = {"store": str(store.path), "runs": [summary(run) for run in store.list()]}
     output.report("runs", data, as_json, _human_list)
 
 
-def _summary(run: Run) -> dict[str, Any]:
-    result = run.result or {}
-    return {
-        "id": run.id, "created": run.created, "net": _net(run), "rule": run.rule,
-        "rule_source": _rule_source(run), "dtype": run.dtype,
-        "board": run.board, "seed": run.seed, "status": run.status, "accuracy": result.get("accuracy"),
-        "steps": result.get("steps", result.get("step")),
-    }  # fmt: skip
-
-
-def _net(run: Run) -> str:
-    """Widths of the net by the stored recipe, which may be anything."""
-    try:
-        model = tomllib.loads(run.recipe)["model"]
-        inputs = 1
-        for n in model["input"]:
-            inputs *= int(n)
-        return "-".join(map(str, (inputs, *model["layers"], model["classes"])))
-    except (ValueError, KeyError, TypeError):
-        return "?"
-
-
-def _rule_source(run: Run) -> str | None:
-    """``file.py:Class`` by the stored recipe; None for a rule that comes with the package."""
-    try:
-        name = str(tomllib.loads(run.recipe)["rule"]["name"])
-    except (ValueError, KeyError, TypeError):
-        return None
-    return name if ":" in name else None
-
-
 def _whole(run: Run, store: RunStore) -> dict[str, Any]:
+    from edgelearn.serve.summary import summary
+
     checkpoint = store.newest_checkpoint(run.id)
     return {
-        **_summary(run), "port": run.port, "store": str(store.path), "recipe": run.recipe, "rule_hash": run.rule_hash,
+        **summary(run), "port": run.port, "store": str(store.path), "recipe": run.recipe, "rule_hash": run.rule_hash,
         "versions": run.versions, "plan_bytes": len(run.plan), "result": run.result,
         "checkpoint": None if checkpoint is None else checkpoint.step,
         "metrics": {name: [list(pair) for pair in pairs] for name, pairs in store.metrics(run.id).items()},
@@ -111,7 +87,11 @@ def _whole(run: Run, store: RunStore) -> dict[str, Any]:
 
 def _human_export(data: dict[str, Any]) -> RenderableType:
     rows = [(file["path"], output.size(file["bytes"])) for file in data["files"]]
-    return output.table(("file", "size"), rows, right=("size",))
+    table = output.table(("file", "size"), rows, right=("size",))
+    if "tracking" not in data:
+        return table
+    shown = output.text(f"In MLflow, experiment edgelearn: {data['tracking']}")
+    return output.group(*([table] if rows else []), shown)
 
 
 def _human_list(data: dict[str, Any]) -> RenderableType:

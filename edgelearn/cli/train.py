@@ -15,10 +15,11 @@ from edgelearn.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from edgelearn.boards import Board
     from edgelearn.job import Job
     from edgelearn.link.transport import Transport
     from edgelearn.runs import RunStore
-    from edgelearn.session import Progress
+    from edgelearn.session import Progress, Session
 
 app = typer.Typer(rich_markup_mode=None)
 Record = Annotated[
@@ -44,6 +45,7 @@ def train(
     board: options.Board = "sim",
     port: options.Port = None,
     token_file: options.TokenFile = None,
+    key_file: options.KeyFile = None,
     start: From = None,
     freeze: options.Freeze = None,
     schedule: options.Schedule = None,
@@ -60,6 +62,7 @@ def train(
     device: options.Device = None,
     record: Record = None,
     stream: Stream = False,
+    live: options.Live = False,
     as_json: options.Json = False,
 ) -> None:
     """Train a recipe on a board, one sample at a time, or on the host in batches."""
@@ -72,22 +75,33 @@ def train(
         scale=scale, optimizer=optimizer, augment=augment, freeze=freeze, schedule=schedule,
     )  # fmt: skip
     quiet = as_json or stream
+    options.demand_eyes(live, quiet)
     with RunStore() as store:
-        job = _job(recipe, start, store, board, given)
+        job = _job(recipe, start, store, options.with_key(board, key_file), given)
         check(job)
+        if record is not None and key_file is not None:
+            raise UsageError("What is said to a paired board cannot be replayed.", "Leave --record or --key out.")
         if record is not None and job.board.is_host:
             raise UsageError("There is no conversation to record with this computer.", "Leave --record out.")
         if not quiet:
             output.show(output.text(headline(job)))
         with (
-            Session(board, port, _recorder(record), token_file) as session,
-            progress.training("learning", quiet) as show,
+            Session(board, port, _recorder(record), token_file, key_file) as session,
+            progress.chosen(session, headline(job), live, quiet, record is not None) as show,
         ):
+            if not quiet and not live:
+                _tell_if_open(session)
             result = session.train(job, store, progress.now_and_then(_line) if stream else show)
     output.report("train", result.data, quiet, outcome)
 
 
-def _job(recipe: str | None, start: str | None, store: RunStore, board: str, given: dict[str, Any]) -> Job:
+def _tell_if_open(session: Session) -> None:
+    """A program that we have started ourselves has no line that others could reach."""
+    if session.open_to_others:
+        output.show(output.text("The board is open: whoever reaches its line may write to it (docs/pairing.md)."))
+
+
+def _job(recipe: str | None, start: str | None, store: RunStore, board: str | Board, given: dict[str, Any]) -> Job:
     from edgelearn.job import prepare
     from edgelearn.restore import begin
 

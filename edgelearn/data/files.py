@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import tokenize
 import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from edgelearn.errors import ConfigError
 Array = NDArray[Any]
 MAX_BYTES = 2**31  # a file that declares more is damaged, or not for this machine
 _DAMAGED = (OSError, EOFError, ValueError, KeyError, MemoryError, OverflowError, zipfile.BadZipFile, zlib.error)
+_IN_ARCHIVE = (RuntimeError, SyntaxError, tokenize.TokenError)  # it is encrypted, or has a header that is no literal
 _CIFAR_RECORD = 1 + 3 * 32 * 32
 
 
@@ -84,14 +86,23 @@ def read_npz(path: Path) -> Mapping[str, Array]:
     Raises:
         ConfigError: damaged, too large or with Python objects in it.
     """
+    return arrays_in(path, path)
+
+
+def arrays_in(source: Path | BinaryIO, path: Path) -> Mapping[str, Array]:
+    """The same of an open file as well; ``path`` is what errors name.
+
+    Raises:
+        ConfigError: as ``read_npz``.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(source) as archive:
             total = sum(entry.file_size for entry in archive.infolist())
         if total > MAX_BYTES:
             raise damaged(path, f"it would unpack to {total} bytes")
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(source, allow_pickle=False) as arrays:
             return {name: np.asarray(arrays[name]) for name in arrays.files}
-    except (*_DAMAGED, RuntimeError, SyntaxError) as error:  # the last two: encrypted, a header that is no literal
+    except (*_DAMAGED, *_IN_ARCHIVE) as error:
         raise damaged(path, str(error) or type(error).__name__) from error
 
 

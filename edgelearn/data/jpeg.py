@@ -124,9 +124,12 @@ def _decoder(shape: tuple[int, int, int]) -> Callable[[bytes], Array]:
     height, width, channels = shape
 
     def decode(raw: bytes) -> Array:
-        with pillow.open(io.BytesIO(raw), formats=("JPEG",)) as image:
-            if image.size != (width, height):  # before anything is decoded
-                raise ValueError(f"{image.size[0]} by {image.size[1]} pixels")
-            return np.asarray(image.convert("RGB" if channels == 3 else "L")).reshape(shape)
+        try:
+            with pillow.open(io.BytesIO(raw), formats=("JPEG",)) as image:
+                if image.size != (width, height):  # before anything is decoded
+                    raise ValueError(f"{image.size[0]} by {image.size[1]} pixels")
+                return np.asarray(image.convert("RGB" if channels == 3 else "L")).reshape(shape)
+        except pillow.DecompressionBombError as error:
+            raise ValueError("far too many pixels") from error
 
     return decode

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgelearn.energy import external, ina3221, nvml, rapl
+from edgelearn.energy import external, ina3221, nvml, rapl, telemetry
 from edgelearn.energy.meter import Clock, Meter, Mute, NoAnswer
 from edgelearn.errors import UsageError
 
 AUTO, NONE = "auto", "none"
 BUILT_IN = (nvml.NAME, ina3221.NAME, rapl.NAME)  # meters that come with a computer, and measure it
-CHOICES = (AUTO, *BUILT_IN, "csv:FILE", NONE)
+CHOICES = (AUTO, telemetry.NAME, *BUILT_IN, "csv:FILE", "ppk2:FILE", NONE)
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class Place:
         otherwise: why the others do not, as the end of a sentence that begins with a meter's name.
         gpu: which GPU, for NVML.
         root: where sysfs is.
+        ask: asks the board for what its own meter has counted; None: there is no board to ask.
     """
 
     meters: Sequence[str]
     otherwise: str
     gpu: str = "0"
     root: Path = Path("/")
+    ask: telemetry.Ask | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Tried:
 
 
 def choose(wanted: str, place: Place, clock: Clock = time.monotonic) -> tuple[Meter, tuple[Tried, ...]]:
-    """The meter for ``auto``, ``none``, ``nvml[:GPU]``, ``ina3221[:RAIL]``, ``rapl`` or ``csv:FILE``, and what was tried for it.
+    """The meter for a word of ``CHOICES`` (``nvml`` and ``ina3221`` may name a GPU or a rail after a colon), and what was tried for it.
 
     A meter that does not answer is no error: what comes back then tells nothing but the reason.
 
@@ -52,25 +54,27 @@ def choose(wanted: str, place: Place, clock: Clock = time.monotonic) -> tuple[Me
     name, _, detail = wanted.partition(":")
     if wanted == NONE:
         return Mute(NONE, "no meter was asked for", clock=clock), ()
-    if name == external.NAME:
-        return external.External(external.options(detail), clock), (Tried(name, ""),)
+    if name in (external.NAME, external.PPK2):
+        return external.External(external.options(detail, name), clock), (Tried(name, ""),)
     if wanted == AUTO:
         return _first(place, clock)
-    if name not in BUILT_IN or (detail and name == rapl.NAME):
+    if name not in _OPEN or (detail and name in (rapl.NAME, telemetry.NAME)):
         raise UsageError(f"There is no meter '{wanted}'.", f"Choose one of: {', '.join(CHOICES)}.")
     return _asked([(name, detail)], place, clock)
 
 
 def _first(place: Place, clock: Clock) -> tuple[Meter, tuple[Tried, ...]]:
+    """The board's own meter comes first: it measures the board, and nothing else."""
+    own = [telemetry.NAME] if place.ask else []
     others = [name for name in BUILT_IN if name not in place.meters]
-    return _asked([(name, "") for name in (*place.meters, *others)], place, clock)
+    return _asked([(name, "") for name in (*own, *place.meters, *others)], place, clock)
 
 
 def _asked(wanted: Sequence[tuple[str, str]], place: Place, clock: Clock) -> tuple[Meter, tuple[Tried, ...]]:
     tried: list[Tried] = []
     for name, detail in wanted:
         try:
-            if name not in place.meters:
+            if name in BUILT_IN and name not in place.meters:
                 raise NoAnswer(place.otherwise)
             meter = _OPEN[name](detail, place, clock)
         except NoAnswer as error:
@@ -81,7 +85,14 @@ def _asked(wanted: Sequence[tuple[str, str]], place: Place, clock: Clock) -> tup
     return Mute(wanted[0][0] if len(wanted) == 1 else NONE, told, clock=clock), tuple(tried)
 
 
+def _telemetry(place: Place, clock: Clock) -> Meter:
+    if place.ask is None:
+        raise NoAnswer("what learns is no board at the end of a line, that could have one")
+    return telemetry.open_meter(place.ask, clock)
+
+
 _OPEN: dict[str, Callable[[str, Place, Clock], Meter]] = {
+    telemetry.NAME: lambda detail, place, clock: _telemetry(place, clock),
     nvml.NAME: lambda detail, place, clock: nvml.open_meter(detail or place.gpu, clock=clock),
     ina3221.NAME: lambda detail, place, clock: ina3221.open_meter(detail, place.root, clock),
     rapl.NAME: lambda detail, place, clock: rapl.open_meter(place.root, clock),

@@ -1,7 +1,8 @@
-"""What a meter on the bench recorded: a CSV with times and power, or current and voltage, as a Power Profiler Kit's program exports.
+"""What a meter on the bench recorded: a CSV with times and power, or current and voltage.
 
-Its times are either seconds since 1970 (or dates), and then this computer's clock says which rows belong to a window; or they begin
-anywhere, and then a digital channel, high while the board learns, says it.
+A Power Profiler Kit's program writes such a file when its recording is over: ``ppk2:FILE`` waits for it. Its times are either seconds since
+1970 (or dates), and then this computer's clock says which rows belong to a window; or they begin anywhere, and then a digital channel, high
+while the board learns, says it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
@@ -22,8 +23,10 @@ from edgelearn.energy.meter import Clock, Mark, NoAnswer, Reading, clock_jumped
 from edgelearn.energy.sampling import Sensor, integrate, jumped_back
 from edgelearn.errors import ConfigError, UsageError
 
-NAME = "csv"
+NAME, PPK2 = "csv", "ppk2"
 SINCE_1970_S = 1e9  # later times are dates of this century; no recording takes thirty years
+PATIENCE_S = 600.0  # for a file that is written when all is over
+SETTLED_S = 1.0  # without growing: it is whole
 MARKER_AGREES = 0.05  # by what share of the window the marker's length may differ from ours
 _COLUMN = re.compile(r"\s*([a-z][a-z0-9]*)\s*[(\[_ ]?\s*([a-zµμ]*)\s*[)\]]?\s*")
 _NAMES = {
@@ -43,11 +46,17 @@ _HINT = "Name the columns as in: time(s),power(W); or Timestamp(ms),Current(uA) 
 
 @dataclass(frozen=True)
 class Options:
-    """``csv:FILE[,volts=V][,marker=COLUMN]``. ``volts``: of the supply, where the file has no voltage."""
+    """``csv:FILE[,volts=V][,marker=COLUMN]``, or ``ppk2:`` with the same.
+
+    Attributes:
+        volts: of the supply, where the file has no voltage.
+        later: the file comes when all is over.
+    """
 
     path: Path
     volts: float | None = None
     marker: str = ""
+    later: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,25 +73,27 @@ class Recording:
         return self.times[0] > SINCE_1970_S
 
 
-def options(text: str) -> Options:
-    """Reads what stands after ``csv:``.
+def options(text: str, name: str = NAME) -> Options:
+    """Reads what stands after ``csv:`` or ``ppk2:``.
 
     Raises:
-        UsageError: an option is unknown, or no number.
+        UsageError: there is no file, or an option is unknown, or no number.
     """
     file, *rest = text.split(",")
     given = {part.partition("=")[0]: part.partition("=")[2] for part in rest}
+    if not file and name == PPK2:
+        hint = "Record with Nordic's program and name the file that it will export: ppk2:FILE,volts=3.0,marker=D0."
+        raise UsageError("edgelearn does not drive a Power Profiler Kit.", hint)
     if not file or not given.keys() <= {"volts", "marker"}:
-        raise UsageError(
-            f"'csv:{text}' names no file of a meter.", "Write csv:FILE, csv:FILE,volts=3.0 or csv:FILE,marker=D0."
-        )
+        hint = f"Write {name}:FILE, {name}:FILE,volts=3.0 or {name}:FILE,marker=D0."
+        raise UsageError(f"'{name}:{text}' names no file of a meter.", hint)
     try:
         volts = float(given["volts"]) if "volts" in given else None
     except ValueError:
         raise UsageError(f"volts={given['volts']} is no voltage.", "Write volts=3.0.") from None
     if volts is not None and not 0 < volts < 1000:
         raise UsageError(f"volts={volts:g} is no voltage of a supply.", "Give it in volts: volts=3.0.")
-    return Options(Path(file).expanduser(), volts, given.get("marker", ""))
+    return Options(Path(file).expanduser(), volts, given.get("marker", ""), name == PPK2)
 
 
 class External:
@@ -92,15 +103,30 @@ class External:
         ConfigError: it is not there, or has not the columns.
     """
 
-    name = NAME
-
-    def __init__(self, given: Options, clock: Clock = time.monotonic, wall: Clock = time.time) -> None:
-        self._given, self._clock, self._wall = given, clock, wall
+    def __init__(
+        self,
+        given: Options,
+        clock: Clock = time.monotonic,
+        wall: Clock = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.name = PPK2 if given.later else NAME
+        self._given, self._clock, self._wall, self._sleep = given, clock, wall, sleep
         self._recording: Recording | None = None
         self._window: tuple[Mark, Mark] | None = None
+        self._late = False  # it was waited for in vain
         self.source = f"{given.path.name}, recorded by a meter of the bench"
-        with _opened(given.path) as lines:
-            _columns(given, next(csv.reader(lines), []))
+        if given.later and given.path.exists():
+            hint = "Name a file that is not there yet; edgelearn waits until it is exported."
+            raise ConfigError(f"{given.path} is there already: it cannot hold what is measured now.", hint)
+        if not given.later:
+            with _opened(given.path) as lines:
+                _columns(given, next(csv.reader(lines), []))
+
+    @property
+    def wants_marker(self) -> bool:
+        """Does a pin that is high while the board learns say which rows are meant?"""
+        return bool(self._given.marker)
 
     def mark(self) -> Mark:
         return Mark(self._clock(), self._wall())
@@ -113,6 +139,9 @@ class External:
         """The meter's program goes on; there is nothing of ours to stop."""
 
     def between(self, begin: Mark, end: Mark) -> Reading:
+        if self._given.later and not self._recording and not self._arrived():
+            reason = f"{self._given.path} was not exported within {PATIENCE_S:g} s"
+            return Reading(None, end.at - begin.at, self.source, reason=reason)
         found = self._recording = self._recording or read(self._given)
         period = float(np.median(np.diff(found.times)))
         blank = Reading(None, end.at - begin.at, self.source, period)
@@ -124,6 +153,28 @@ class External:
             return blank.without(str(error))
         first = begin.wall + shift
         return integrate(Sensor(self.source, period), found.times, found.watts, first, first + blank.seconds)
+
+    def trace(self, begin: Mark, end: Mark) -> list[tuple[float, float]]:
+        """Its rows, in seconds since ``begin``; none where it is not known which ones they are."""
+        if (found := self._recording) is None:
+            return []
+        try:
+            first = begin.wall + self._shift(found, float(np.median(np.diff(found.times))))
+        except NoAnswer:
+            return []
+        last = first + end.at - begin.at
+        return [(t - first, w) for t, w in zip(found.times, found.watts, strict=True) if first <= t <= last]
+
+    def _arrived(self) -> bool:
+        """Waits for a file that is exported when all is over, and until it grows no more; once."""
+        size, give_up = 0, self._clock() + (0.0 if self._late else PATIENCE_S)
+        while self._clock() < give_up:
+            self._sleep(SETTLED_S)
+            before, size = size, self._given.path.stat().st_size if self._given.path.exists() else 0
+            if size and size == before:
+                return True
+        self._late = True
+        return False
 
     def _shift(self, found: Recording, period: float) -> float:
         """What is to be added to this computer's time to get the file's."""

@@ -138,6 +138,11 @@ class Sampler:
         reasons = [reason for at, reason in failed if begin.at <= at <= end.at]
         return reading.without(f"it could not be read: {reasons[0]}") if reasons else reading
 
+    def trace(self, begin: Mark, end: Mark) -> list[tuple[float, float]]:
+        """Its samples, in seconds since ``begin``."""
+        with self._lock:
+            return [(at - begin.at, watts) for at, watts in self._taken if begin.at <= at <= end.at]
+
     def close(self) -> None:
         if not self._stop.is_set():
             self._stop.set()

@@ -21,5 +21,5 @@ class Hal(ctypes.Structure):
         ("ctx", ctypes.c_void_p), ("board", ctypes.c_char * BOARD_BYTES), ("chip", ctypes.c_uint8 * 8),
         ("rx_buffer", ctypes.c_uint16), ("rx", Rx), ("tx", Tx), ("overruns", Number), ("now_us", Number),
         ("stack_used", StackUsed), ("nv_bytes", ctypes.c_uint32), ("nv_page", ctypes.c_uint32),
-        ("nv_read", NvBytes), ("nv_erase", NvAt), ("nv_prog", NvBytes),
+        ("nv_read", NvBytes), ("nv_erase", NvAt), ("nv_prog", NvBytes), ("power", ctypes.c_void_p),
     )  # fmt: skip

@@ -21,12 +21,23 @@ from edgelearn.ir.core import Attr, Attrs, Entry, Init, Module, Op, Place, Slot,
 from edgelearn.ir.types import Type
 
 _NAME = r"[@%][\w.]+"
+_PLAIN_NAME = re.compile(r'(?:[^\s"{]\S*)?')  # what needs no quotes
+
+
+_ENDS_LINE = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + _ENDS_LINE.sub(lambda end: f"\\u{ord(end[0]):04x}", escaped) + '"'
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(u[0-9a-f]{4}|.)", lambda m: chr(int(m[1][1:], 16)) if len(m[1]) > 1 else m[1], text[1:-1])
 
 
 def _attr_text(value: Attr) -> str:
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return repr(value)
+    return _quoted(value) if isinstance(value, str) else repr(value)
 
 
 def _attrs_text(attrs: Attrs, brackets: str = "{}") -> str:
@@ -51,7 +62,8 @@ def _entry_lines(entry: Entry) -> Iterator[str]:
 
 def print_module(module: Module) -> str:
     """The module as text, one line each, that ``parse`` reads back exactly."""
-    lines = [f"module {module.name}{_attrs_text(module.attrs)}"]
+    name = module.name if _PLAIN_NAME.fullmatch(module.name) else _quoted(module.name)
+    lines = [f"module {name}{_attrs_text(module.attrs)}"]
     lines += [f"slot {s.name} {s.kind} {s.start} {s.bits} {s.elems}" for s in module.slots]
     for s in module.state:
         init = (("std", s.init.std), ("stream", s.init.stream))
@@ -71,7 +83,7 @@ def _parse_attrs(text: str) -> Attrs:
 
 def _parse_attr(text: str) -> Attr:
     if text.startswith('"'):
-        return re.sub(r"\\(.)", r"\1", text[1:-1])
+        return _unquoted(text)
     try:
         return int(text)
     except ValueError:
@@ -81,7 +93,7 @@ def _parse_attr(text: str) -> Attr:
 _OP = re.compile(rf"(?:({_NAME}) = )?(\w+)\(([^)]*)\)(?: \{{(.*)\}})?(?:: (\S+))?")
 _STATE = re.compile(rf"state ({_NAME}): (\S+) = (\w+)\((.*)\)")
 _ENTRY = re.compile(r"entry (\w+)\((.*)\) \{")
-_MODULE = re.compile(r"module (\S+)(?: \{(.*)\})?")
+_MODULE = re.compile(r'module(?: ("(?:[^"\\]|\\.)*"|\S*))?(?: \{(.*)\})?')
 
 
 def _match(pattern: re.Pattern[str], line: str, number: int) -> re.Match[str]:
@@ -121,6 +133,11 @@ def _parse_entry(header: str, number: int, rest: Iterator[tuple[int, str]]) -> E
     raise ConfigError(f"Entry {name} has no end.", "Its last line must be a closing brace.")
 
 
+def _parse_module(line: str, number: int) -> tuple[str, Attrs]:
+    name, attrs = _match(_MODULE, line, number).groups()
+    return _unquoted(name) if name and name.startswith('"') else name or "", _parse_attrs(attrs or "")
+
+
 def parse(text: str) -> Module:
     """Reads what ``print_module`` wrote.
 
@@ -129,13 +146,12 @@ def parse(text: str) -> Module:
     """
     lines = iter([(n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if line.strip()])
     number, first = next(lines, (1, ""))
-    name, attrs = _match(_MODULE, first, number).groups()
-    module = Module(name, _parse_attrs(attrs or ""), (), ())
     state: list[State] = []
     entries: list[Entry] = []
     slots: list[Slot] = []
     places: list[Place] = []
     try:
+        name, attrs = _parse_module(first, number)
         for number, line in lines:
             keyword, _, rest = line.partition(" ")
             if keyword == "slot":
@@ -152,4 +168,4 @@ def parse(text: str) -> Module:
         raise ConfigError(
             f"Line {number} of the module's text makes no sense: {error}", "Print the module again."
         ) from error
-    return Module(module.name, module.attrs, tuple(state), tuple(entries), tuple(slots), tuple(places))
+    return Module(name, attrs, tuple(state), tuple(entries), tuple(slots), tuple(places))

@@ -41,11 +41,11 @@ class Words:
         return _tensor("relu", v).trace.emit("relu", v)
 
     def abs(self, v: Any) -> Tensor:
-        """|v|."""
+        """The magnitude: v where v > 0, else -v."""
         return _tensor("abs", v).trace.emit("abs", v)
 
     def sign(self, v: Any, dead: float = 0.0) -> Tensor:
-        """-1, 0 or 1; 0 wherever |v| <= dead."""
+        """-1, 0 or 1; 0 wherever ``|v| <= dead``."""
         return _tensor("sign", v).trace.emit("sign", v, **({"dead": float(dead)} if dead else {}))
 
     def leaky_relu(self, v: Any, slope: float) -> Tensor:

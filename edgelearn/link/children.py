@@ -27,9 +27,9 @@ _BOOT_S = 0.1  # what reaches QEMU before the firmware has enabled its UART may 
 
 
 class Child:
-    """A program that ends when its standard input does. ``name`` is for messages."""
+    """A program that ends when its standard input does, which may begin with a ``secret``. ``name`` is for messages."""
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], secret: bytes = b"") -> None:
         self.name = name
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
         try:
@@ -46,6 +46,10 @@ class Child:
             raise MissingToolError(
                 f"Cannot start {command[0]}: {error.strerror}.", "pip install --force-reinstall edgelearn"
             ) from error
+        if secret and self.process.stdin:
+            with contextlib.suppress(BrokenPipeError):  # it has ended: its first line will be missed
+                self.process.stdin.write(secret)
+                self.process.stdin.flush()
 
     def first_line(self) -> str:
         """The first line of its output; "" if it ends, or says nothing for 10 s (it is stopped then)."""
@@ -128,13 +132,13 @@ class SimTransport(ChildTransport):
         LinkLostError: it did not start.
     """
 
-    def __init__(self, program: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(self, program: Path, arguments: Sequence[str] = (), secret: bytes = b"") -> None:
         if not program.exists():
             raise MissingToolError(
                 f"The sim board {program} is not there.", "pip install . (it is built with the package)"
             )
         listen = ["--tcp", "127.0.0.1:0"] if sys.platform == "win32" else ["--pty"]
-        child = Child("The sim board", [str(program), *listen, *arguments])
+        child = Child("The sim board", [str(program), *listen, *arguments], secret)
         try:
             super().__init__("sim", child, _sim_port(child))
         except BaseException:

@@ -7,86 +7,53 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from edgelearn.errors import (
     ConfigError,
     EdgeLearnError,
-    LinkLostError,
     MismatchError,
     NotAuthorisedError,
-    VersionError,
     WrongBoardError,
 )
 from edgelearn.link import token as tokens
 from edgelearn.link.exchange import LOST_S, SLOW_S, Exchange
+from edgelearn.link.hello import BoardRestarted as BoardRestarted
+from edgelearn.link.hello import Hello as Hello
+from edgelearn.link.hello import Stats as Stats
+from edgelearn.link.hello import demand_same, numbers, read_hello
 from edgelearn.link.messages import (
     BY_NAME,
     MIN_FRAME,
     NO_LABEL,
+    PHASE_EMPTY,
     PROTOCOL,
     TLV_CHALLENGE,
     TLV_ENGINE,
+    TLV_MARKER,
+    TLV_POWER,
     TLV_PROOF,
     Message,
     pack,
+    unpack_power,
 )
-from edgelearn.link.refusals import ERR_PHASE, ERR_STEP, OK, refusal, silence
+from edgelearn.link.paired import Pairing
+from edgelearn.link.refusals import (
+    ERR_LOCKED,
+    ERR_PHASE,
+    ERR_STEP,
+    ERR_VERSION,
+    OK,
+    other_version,
+    refusal,
+)
 from edgelearn.link.replay import ReplayTransport
 from edgelearn.link.transport import Transport
 from edgelearn.link.window import Position, Source, Window
+from edgelearn.pairing.keys import Key
 
 OnAck = Callable[[int, list[int]], None]  # (the board's step, predictions of the newly learnt samples, oldest first)
-
-
-@dataclass(frozen=True)
-class Hello:
-    """What a board says of itself. ``pool``, ``max_frame`` and ``rx_buffer`` are bytes."""
-
-    proto: int
-    boot_id: int
-    board: str
-    chip: bytes
-    firmware: int
-    plan_hash: int
-    step: int
-    seed: int
-    phase: int
-    caps: int
-    max_frame: int
-    rx_buffer: int
-    pool: int
-
-
-@dataclass(frozen=True)
-class Stats:
-    """What the board measured: memory in bytes, found by scanning, and counters since it started.
-
-    ``engine`` is empty but where the board is a program under Linux that cannot scan: state and arena are then what the memory of the
-    program that it names grew by.
-    """
-
-    state: int
-    arena: int
-    stack: int
-    stack_size: int
-    link: int
-    plan: int
-    samples: int
-    busy_us: int
-    overruns: int
-    bad_frames: int
-    engine: str = ""
-
-
-class BoardRestarted(LinkLostError):  # noqa: N818 (it tells what happened, and callers mostly handle it)
-    """The board started anew and lost what it had learnt since. Restore a checkpoint and replay from its step."""
-
-    def __init__(self, hello: Hello) -> None:
-        super().__init__(f"The board {hello.board} keeps restarting.", "Check its power and cable.")
-        self.hello = hello
 
 
 class Client:
@@ -95,9 +62,10 @@ class Client:
     Args:
         transport: the way to the board; the client closes it.
         worst_step_s: the longest that the board takes to learn one sample; all timeouts grow by it.
-        lost_s: seconds without progress after which the link is given up.
+        lost_s: seconds of silence after which the link is given up; a line on which something comes gets four times that.
         clock: seconds that only ever grow; another one for a line on which time is computed.
         token: gives the secret that an agent may ask for; None: there is none.
+        key: of a paired board; None: the board must be open, or only telemetry is read.
 
     Every call raises LinkLostError after that time, BoardRestarted when the board started anew in between, and the
     EdgeLearnError that fits the board's code when it refuses.
@@ -111,9 +79,11 @@ class Client:
         lost_s: float = LOST_S,
         clock: Callable[[], float] = time.monotonic,
         token: Callable[[], bytes | None] = lambda: None,
+        key: Key | None = None,
     ) -> None:
         self._token = token
-        self._link = Exchange(transport, worst_step_s, lost_s, clock)
+        self._link = Exchange(transport, worst_step_s, lost_s, clock, self._check_boot)
+        self._pairing = Pairing(self._link, key)
         self._hello: Hello | None = None
         self._next_id = 0
         self.step = 0  # samples learnt by the board's state, as last heard
@@ -162,6 +132,7 @@ class Client:
         Raises:
             WrongBoardError: it is not ``board``.
             VersionError: it speaks another version of the link.
+            NotAuthorisedError: board and key do not belong together.
         """
         self._link.transport.reset_input()
         self._link.pace.limit(MIN_FRAME)
@@ -171,6 +142,8 @@ class Client:
                 f"The board at {self._link.transport.name} is '{hello.board}', not '{board}'.",
                 f"Use --board {hello.board}, or choose another port with --port.",
             )
+        demand_same(self._hello, hello, self._link.transport.name)
+        self._pairing.open(hello.paired, hello.board.encode().ljust(16, b"\0"), hello.chip, hello.max_frame)
         self._link.pace.limit(hello.max_frame)
         self._hello = hello
         self.step = hello.step
@@ -183,13 +156,20 @@ class Client:
             WrongBoardError, DoesNotFitError, VersionError, ConfigError: the board refuses it.
         """
         plan_hash = int.from_bytes(plan[-4:], "little")
+        if self._pairing.overhead and not self._runs(plan_hash) and (code := self._pairing.sign(plan)) != OK:
+            raise self._refusal(code, "plan_sign")
         if self._command("plan_begin", size=len(plan), hash=plan_hash, every=SLOW_S)["detail"] == 1:
             return False
         off = 0
         while off < len(plan):
-            off = self._command("plan_data", plan[off : off + self._room("plan_data")], off=off)["detail"]
+            off = self._piece("plan_data", plan, off)
         self._command("plan_end", every=SLOW_S)
         return True
+
+    def _runs(self, plan_hash: int) -> bool:
+        """Does the board run this plan now?"""
+        hello = self._ask_hello()
+        return hello.phase != PHASE_EMPTY and hello.plan_hash == plan_hash
 
     def init(self, seed: int) -> None:
         """Makes the initial state from ``seed``; the board stands at step 0."""
@@ -230,8 +210,7 @@ class Client:
         """The ``size`` raw bytes of the board's state region."""
         state = bytearray()
         while len(state) < size:
-            room = min(self._room("state_data"), size - len(state))
-            reply = self._command("state_read", off=len(state), len=room)
+            reply = self._read_piece(len(state), size - len(state))
             if not reply.data or reply["off"] != len(state):
                 raise MismatchError(
                     f"The board's state ends after {len(state)} of {size} bytes.", "Send the plan to the board again."
@@ -239,16 +218,14 @@ class Client:
             if reply["step"] != self.step:
                 problem = f"The board's state is of step {reply['step']}, not {self.step}."
                 raise MismatchError(problem, "Something else has changed it: resume the run.")
-            state += reply.data[:room]
+            state += reply.data[: size - len(state)]
         return bytes(state)
 
     def write_state(self, state: bytes) -> int:
         """Replaces the board's state region; returns the step that the new state stands at."""
         off = 0
         while off < len(state):
-            room = self._room("state_write")
-            self._command("state_write", state[off : off + room], off=off)
-            off += room
+            off = self._piece("state_write", state, off)
         self.step = self._command("state_done", crc=zlib.crc32(state), every=SLOW_S)["detail"]
         return self.step
 
@@ -256,7 +233,22 @@ class Client:
         """Memory used and counters."""
         reply = self._command("stats")
         engine = dict(reply.tlvs).get(TLV_ENGINE, b"")
-        return Stats(**_numbers(reply), engine=engine.decode("ascii", "replace"))
+        return Stats(**numbers(reply), engine=engine.decode("ascii", "replace"))
+
+    def power(self, window: int) -> tuple[dict[str, int], str] | None:
+        """What a meter in the board's supply has counted (``messages.POWER``), and which it is; None: the board tells of none.
+
+        Args:
+            window: 0..255; another one than before begins a new peak.
+        """
+        reply = self._command("stats", tlvs=((TLV_POWER, bytes((window & 0xFF,))),), every=SLOW_S)
+        value = dict(reply.tlvs).get(TLV_POWER)
+        return None if value is None else unpack_power(value)
+
+    def marker(self, what: int) -> bool:
+        """Has the board's marker pin do one of ``messages.MARKER_*``; False: there is no such pin."""
+        reply = self._command("stats", tlvs=((TLV_MARKER, bytes((what,))),))
+        return TLV_MARKER in dict(reply.tlvs)
 
     def save(self) -> int:
         """Writes the state to the board's own non-volatile memory; returns its step."""
@@ -278,8 +270,8 @@ class Client:
             proof = tokens.proof(self._secret(), challenge)
             reply = self._link.ask("hello", tlvs=((TLV_PROOF, proof),), proto=PROTOCOL, nonce=nonce)
         if reply.name != "hello_r":
-            raise refusal(reply["code"], "hello")
-        return _read_hello(reply)
+            raise other_version(reply["detail"]) if reply["code"] == ERR_VERSION else refusal(reply["code"], "hello")
+        return read_hello(reply)
 
     def _secret(self) -> bytes:
         found = self._token()
@@ -288,29 +280,55 @@ class Client:
             raise NotAuthorisedError(f"The board at {self._link.transport.name} asks for a token.", hint)
         return found
 
-    def _command(self, name: str, data: bytes = b"", /, *, every: float = 0.0, **fields: int) -> Message:
-        reply = self._link.ask(name, data, every=every, tlvs=(), **fields)
+    def _command(
+        self,
+        name: str,
+        data: bytes = b"",
+        /,
+        *,
+        every: float = 0.0,
+        tlvs: tuple[tuple[int, bytes], ...] = (),
+        **fields: int,
+    ) -> Message:
+        return self._accepted(self._link.ask(name, data, every=every, tlvs=tlvs, **fields), name)
+
+    def _accepted(self, reply: Message, what: str) -> Message:
         code = reply.fields.get("code", OK)
         if code != OK and isinstance(code, int):
-            raise self._refusal(code, name)
+            raise self._refusal(code, what)
         return reply
 
+    def _piece(self, name: str, data: bytes, off: int) -> int:
+        """Sends what goes into a frame of ``data`` from ``off`` on; returns where the board has it up to."""
+
+        def frame(seq: int) -> bytes:
+            return pack(name, seq, data[off : off + self._room(name)], off=off)
+
+        return self._accepted(self._link.ask_again(name, frame), name)["detail"]
+
+    def _read_piece(self, off: int, most: int) -> Message:
+        def frame(seq: int) -> bytes:
+            return pack("state_read", seq, off=off, len=min(self._room("state_data"), most))
+
+        return self._accepted(self._link.ask_again("state_read", frame), "state_read")
+
     def _refusal(self, code: int, what: str) -> EdgeLearnError:
-        if code in (ERR_PHASE, ERR_STEP):  # as a board answers that has just started
+        if code in (ERR_PHASE, ERR_STEP, ERR_LOCKED):  # as a board answers that has just started
             self._check_boot()
-        return refusal(code, what)
+        return self._pairing.locked_out() if code == ERR_LOCKED else refusal(code, what)
 
     def _check_boot(self) -> None:
         """Is it still the board that we connected to, without a restart in between?"""
-        hello = self._ask_hello()
-        if hello.boot_id != self.hello.boot_id:
+        before, hello = self.hello, self._ask_hello()
+        demand_same(self._hello, hello, self._link.transport.name)
+        if hello.boot_id != before.boot_id:
             self._hello = hello
             self.step = hello.step
             raise BoardRestarted(hello)
 
     def _room(self, name: str) -> int:
         """Data bytes that fit a frame of this message now."""
-        return self._link.pace.frame - _overhead(name)
+        return self._link.pace.frame - _overhead(name) - self._pairing.overhead
 
     # -- streams
 
@@ -318,8 +336,12 @@ class Client:
         self, source: Source, first: int, last: int, name: str, frame: Callable[[int, int, int, int, bytes], bytes]
     ) -> Window:
         link = self._link
-        credit = self.hello.rx_buffer
-        return Window(source, first, last, frame=frame, header=_overhead(name), next_seq=link.next_seq, credit=credit)
+        header, credit = _overhead(name) + self._pairing.overhead, self.hello.rx_buffer
+
+        def sealed(seq: int, index: int, off: int, label: int, part: bytes) -> bytes:
+            return link.seal(frame(seq, index, off, label, part))
+
+        return Window(source, first, last, frame=sealed, header=header, next_seq=link.next_seq, credit=credit)
 
     def _stream(self, window: Window, answer: Callable[[Message], None], locate: Callable[[], None]) -> None:
         """Sends until the board has everything. ``locate`` finds out where the board stands and rewinds the window."""
@@ -343,8 +365,8 @@ class Client:
             if window.mark > mark:
                 link.pace.arrived(now - heard)
                 heard = moved = now
-            elif now - moved > link.patience:
-                raise silence(link.transport.name, link.patience)
+            else:
+                link.check(moved)
 
     def _lost(self, window: Window, position: Position) -> None:
         """The board noticed a gap: go on at what it expects."""
@@ -432,26 +454,3 @@ def _predictions(data: bytes, news: int) -> list[int]:
     """The last ``news`` of the u16 in ``data``; NO_LABEL for those that the board has forgotten."""
     known = [label for (label,) in struct.iter_unpack("<H", data[: len(data) & ~1])][-news:]
     return [NO_LABEL] * (news - len(known)) + known
-
-
-def _numbers(message: Message) -> dict[str, int]:
-    return {name: value for name, value in message.fields.items() if isinstance(value, int)}
-
-
-def _read_hello(reply: Message) -> Hello:
-    hello = Hello(board=_text(reply.fields["board"]), chip=_raw(reply.fields["chip"]), **_numbers(reply))
-    if hello.proto >> 8 != PROTOCOL >> 8 or hello.max_frame < MIN_FRAME:
-        raise VersionError(
-            f"The board speaks version {hello.proto >> 8}.{hello.proto & 0xFF} of the link with frames of"
-            f" {hello.max_frame} bytes; this edgelearn speaks {PROTOCOL >> 8}.x with at least {MIN_FRAME}.",
-            "Write this edgelearn's firmware image to the board; docs/boards.md says how.",
-        )
-    return hello
-
-
-def _raw(value: int | bytes) -> bytes:
-    return value if isinstance(value, bytes) else b""
-
-
-def _text(value: int | bytes) -> str:
-    return _raw(value).rstrip(b"\0").decode("ascii", "replace")

@@ -17,13 +17,18 @@ _START_S = 10.0
 
 
 def listen(
-    board: BoardLike, address: str, image: Callable[[], Path], sim: Path, arguments: Sequence[str] = ()
+    board: BoardLike,
+    address: str,
+    image: Callable[[], Path],
+    sim: Path,
+    arguments: Sequence[str] = (),
+    secret: bytes = b"",
 ) -> tuple[Child, str]:
     """Starts ``board`` as a child of ours; returns it and the address where it listens.
 
     Args:
         address: ``tcp://host:port``; port 0 takes a free one.
-        image: gives the firmware image for QEMU. sim: the ``el-sim`` program, which ``arguments`` are for.
+        image: gives the firmware image for QEMU. sim: the ``el-sim`` program, which ``arguments`` and ``secret`` are for.
 
     Raises:
         UsageError: the address makes no sense, or this board is neither simulated nor emulated.
@@ -39,7 +44,7 @@ def listen(
             f"{board.id} takes no {arguments[0]}.", "Only the board sim can be told its baud rate and ring."
         )
     if "sim" in board.ports:
-        child = Child("The sim board", [str(sim), "--tcp", where, "--board", board.id, *arguments])
+        child = Child("The sim board", [str(sim), "--tcp", where, "--board", board.id, *arguments], secret)
         started = child.first_line().startswith("port ")
     elif board.qemu_machine:
         child = _emulated(board.qemu_command(image()), where)

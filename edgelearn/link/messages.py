@@ -12,6 +12,7 @@ A reply carries the ``seq`` of its request.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgelearn.errors import VersionError
@@ -25,6 +26,11 @@ TLV_CHALLENGE = (
 )
 TLV_PROOF = 0x01  # of hello: the answer to them
 TLV_ENGINE = 0x01  # of stats_r: memory was not found by scanning; it is what this program's memory grew by
+TLV_POWER = (
+    0x02  # of stats: number of a window (u8), a new one begins a new peak; of stats_r: POWER, then the meter's name
+)
+TLV_MARKER = 0x03  # of stats: what the marker pin shall do, MARKER_*; of stats_r: what it does, where there is one
+TLV_PAIRING = 0x04  # of hello_r: the board is paired (docs/pairing.md): key id 8s, plan counter u32, is that kept in its memory? u8
 RESULTS = 8  # results of so many last steps ride on every ACK
 
 # name, code, direction, fields (struct letters: B H I h, or "16s"), tail
@@ -43,6 +49,10 @@ _TABLE: tuple[tuple[str, int, str, str, str], ...] = (
     ("save", 0x0C, "host", "", "tlv"),
     ("load", 0x0D, "host", "", "tlv"),
     ("results", 0x0E, "host", "", "tlv"),
+    # Of a paired image alone: others answer EL_ERR_UNKNOWN. ``sealed`` holds a frame of another message.
+    ("pair", 0x10, "paired host", "nonce:16s", "tlv"),
+    ("sealed", 0x11, "paired host", "counter:I tag:16s", "data"),
+    ("plan_sign", 0x12, "paired host", "counter:I size:I digest:32s signature:64s", "tlv"),
     (
         "hello_r",
         0x81,
@@ -60,6 +70,7 @@ _TABLE: tuple[tuple[str, int, str, str, str], ...] = (
     ),  # data: u16 predictions of the steps before `step`, oldest first
     ("result", 0x87, "board", "id:I off:H code:h label:H", "tlv"),
     ("state_data", 0x88, "board", "off:I step:I", "data"),
+    ("pair_r", 0x90, "board", "nonce:16s tag:16s", "tlv"),
     (
         "stats_r",
         0x8B,
@@ -73,6 +84,19 @@ _TABLE: tuple[tuple[str, int, str, str, str], ...] = (
 CAP_INT8, CAP_F32, CAP_NV = 1, 2, 4
 PHASE_EMPTY, PHASE_PLAN, PHASE_READY = 0, 1, 2
 NO_LABEL = 0xFFFF  # a prediction that does not exist
+
+# What a board with a meter in its supply has counted since it started; differences are modulo 2^32 and 2^64. Times are in us by the board's
+# clock: of readings that stand for them, without any, of computing, and of readings that lie wholly in it. Energy is in pJ (uW x us).
+POWER = (
+    ("kind", "B"), ("period_us", "I"), ("count", "I"), ("failed", "I"), ("covered_us", "I"), ("missed_us", "I"), ("work_us", "I"),
+    ("seen_us", "I"), ("energy_pj", "Q"), ("work_pj", "Q"), ("resolution_ua", "I"), ("peak_uw", "I"), ("ua", "i"), ("mv", "I"),
+)  # fmt: skip
+POWER_SILENT, POWER_MEASURED, POWER_SYNTHETIC = (
+    0,
+    1,
+    2,
+)  # kind; where nothing is measured, the text after POWER says why
+MARKER_LOW, MARKER_HIGH, MARKER_WORK = 0, 1, 2  # the last: high while the board computes
 
 
 @dataclass(frozen=True)
@@ -99,6 +123,8 @@ MESSAGES: tuple[MessageType, ...] = tuple(_row(*row) for row in _TABLE)
 BY_NAME = {m.name: m for m in MESSAGES}
 BY_CODE = {m.code: m for m in MESSAGES}
 _STRUCTS = {m.name: m.fixed for m in MESSAGES}
+_POWER = struct.Struct("<" + "".join(letter for _, letter in POWER))
+_POWER_WORDS = struct.Struct(_POWER.format.upper())
 
 
 @dataclass(frozen=True)
@@ -148,17 +174,39 @@ def unpack(frame: bytes) -> Message | None:
     rest = body[fixed.size :]
     if kind.tail == "data":
         return Message(kind.name, seq, fields, rest)
-    return Message(kind.name, seq, fields, b"", _tlvs(rest, kind.name))
+    return Message(kind.name, seq, fields, b"", _tlvs(rest, kind.name, fields.get("proto")))
 
 
-def _tlvs(rest: bytes, name: str) -> tuple[tuple[int, bytes], ...]:
+def version(proto: int) -> str:
+    """A version of the link, for people."""
+    return f"version {proto >> 8}.{proto & 0xFF}"
+
+
+def _tlvs(rest: bytes, name: str, proto: int | bytes | None) -> tuple[tuple[int, bytes], ...]:
     found: list[tuple[int, bytes]] = []
+    spoken = f" of {version(proto)}" if isinstance(proto, int) else ""
     while len(rest) >= 2 and len(rest) >= 2 + rest[1]:
         tag, value, rest = rest[0], rest[2 : 2 + rest[1]], rest[2 + rest[1] :]
         if tag & TLV_REQUIRED and (name, tag) != ("hello_r", TLV_CHALLENGE):
             raise VersionError(
-                f"The board's {name} message requires feature {tag:#x}, which this edgelearn does not know.",
+                f"The board's {name} message{spoken} requires feature {tag:#x}, which this edgelearn does not know: it speaks"
+                f" {version(PROTOCOL)}.",
                 "Update edgelearn on this computer: pip install -U edgelearn",
             )
         found.append((tag, value))
     return tuple(found)
+
+
+def pack_power(counted: Mapping[str, int], text: str) -> tuple[int, bytes]:
+    """TLV_POWER of stats_r: the fields of POWER, cut to their widths, and the meter's name or why there is none."""
+    words = (counted[name] & (1 << 8 * struct.calcsize("<" + letter)) - 1 for name, letter in POWER)
+    fixed = _POWER_WORDS.pack(*words)
+    return TLV_POWER, (fixed + text.encode("ascii", "replace"))[:255]
+
+
+def unpack_power(value: bytes) -> tuple[dict[str, int], str] | None:
+    """The fields of POWER, those that wrap as unsigned numbers, and the text; None: it is none."""
+    if len(value) < _POWER.size:
+        return None
+    fields = dict(zip((name for name, _ in POWER), _POWER.unpack_from(value), strict=True))
+    return fields, value[_POWER.size :].decode("ascii", "replace")

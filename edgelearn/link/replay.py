@@ -1,20 +1,23 @@
 """Sessions on file: what was written and read, byte for byte, so that a conversation can be had again without a board.
 
 A recording is text: a first line ``edgelearn-replay 1``, then ``> HEX`` for each write, ``< HEX`` for each read
-(``<`` alone: nothing arrived in time).
+(``<`` alone: nothing arrived in time; ``!``: the port was gone and is back).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgelearn.errors import ConfigError, LinkLostError, MismatchError, StorageFullError
 from edgelearn.link.frame import Decoder
 from edgelearn.link.messages import unpack
-from edgelearn.link.transport import Transport
+from edgelearn.link.transport import LineReopened, Transport
 
 _MAGIC = "edgelearn-replay 1"
+_ELSEWHERE = "Free some space, or name a file in a folder that you may write."
 
 
 class RecordingTransport:
@@ -25,25 +28,29 @@ class RecordingTransport:
     """
 
     def __init__(self, inner: Transport, path: Path) -> None:
-        self._inner = inner
+        self._inner, self._path, self._nbytes = inner, path, 0
         try:
             self._file = path.open("w", encoding="ascii")
         except OSError as error:
             inner.close()
-            raise StorageFullError(f"Cannot write {path}: {error.strerror}.", "Name another file.") from error
-        print(_MAGIC, file=self._file)
+            raise StorageFullError(f"Cannot make {path}: {error.strerror}.", _ELSEWHERE) from error
+        self._note(_MAGIC)
 
     @property
     def name(self) -> str:
         return self._inner.name
 
     def read(self, timeout: float) -> bytes:
-        data = self._inner.read(timeout)
-        print("<", data.hex(), file=self._file)
+        try:
+            data = self._inner.read(timeout)
+        except LineReopened:
+            self._note("!")
+            raise
+        self._note(f"< {data.hex()}")
         return data
 
     def write(self, data: bytes) -> None:
-        print(">", data.hex(), file=self._file)
+        self._note(f"> {data.hex()}")
         self._inner.write(data)
 
     def reset_input(self) -> None:
@@ -51,7 +58,21 @@ class RecordingTransport:
 
     def close(self) -> None:
         self._inner.close()
-        self._file.close()
+        with self._explained():
+            self._file.close()
+
+    def _note(self, line: str) -> None:
+        self._nbytes += len(line) + 1
+        with self._explained():
+            print(line, file=self._file)
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            problem = f"Cannot write {self._nbytes:,} bytes to {self._path}: {error.strerror}."
+            raise StorageFullError(problem, _ELSEWHERE) from error
 
 
 class ReplayTransport:
@@ -78,6 +99,8 @@ class ReplayTransport:
         if not kind:
             raise LinkLostError(f"The recording {self.name} ends here.", "Record a longer session.")
         self._events.popleft()
+        if kind == "!":
+            raise LineReopened(self.name)
         return data
 
     def write(self, data: bytes) -> None:
@@ -107,7 +130,7 @@ def _parse(path: Path) -> list[tuple[str, bytes]]:
         raise ConfigError(
             f"Cannot read the recording {path}: {error}.", "Name a file that edgelearn recorded."
         ) from error
-    if magic != _MAGIC or any(kind not in "<>" for kind, _ in events):
+    if magic != _MAGIC or any(kind not in "<>!" for kind, _ in events):
         raise ConfigError(f"{path} is no recording of this version.", f"Its first line must be '{_MAGIC}'.")
     return events
 

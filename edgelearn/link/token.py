@@ -7,9 +7,12 @@ goes over it afterwards: it is neither encrypted nor signed. Where others can wr
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import os
+import socket
 from pathlib import Path
 
+from edgelearn import secretfile
 from edgelearn.errors import ConfigError
 
 VARIABLE = "EDGELEARN_TOKEN_FILE"
@@ -35,18 +38,22 @@ def read(file: Path) -> bytes:
     Raises:
         ConfigError: it cannot be read, others can read it too, or it is too short to be one.
     """
-    try:
-        with file.expanduser().open("rb") as opened:
-            raw, mode = opened.read(MOST_BYTES + 1), os.fstat(opened.fileno()).st_mode
-    except OSError as error:
-        raise ConfigError(f"Cannot read the token file {file}: {error.strerror}.", _MAKE) from error
-    if os.name == "posix" and mode & 0o077:
-        raise ConfigError(f"Others may read the token file {file}.", f"chmod 600 {file}")
+    raw = secretfile.read(file, "the token file", _MAKE, MOST_BYTES)
     secret = raw.strip()
     if not LEAST_BYTES <= len(secret) <= MOST_BYTES:
         problem = f"The token file {file} holds {len(secret)} bytes; a token has {LEAST_BYTES} to {MOST_BYTES}."
         raise ConfigError(problem, _MAKE)
     return secret
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer can connect to an address of ``host``: else a token is needed.
+
+    Raises:
+        OSError: there is no such host.
+    """
+    found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+    return all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found)
 
 
 def own(file: Path | None = None) -> bytes | None:

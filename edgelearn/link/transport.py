@@ -14,16 +14,24 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from edgelearn.errors import EdgeLearnError, LinkLostError, MissingToolError, NoBoardError, PortBusyError, UsageError
+from edgelearn.link.claim import port_holder, process
 
 if TYPE_CHECKING:
     import serial
 
 _CHUNK = 65536
+_MOST_CHUNKS = 256
 _CONNECT_S = 5.0
+
+
+class LineReopened(LinkLostError):  # noqa: N818 (it tells what happened; a client asks who is there and goes on)
+    """The port was gone and is back. Whatever was on its way is lost, and another board may be at the other end."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The connection to {name} broke and is back.", "Run the same command again: it resumes.")
 
 
 class Transport(Protocol):
@@ -90,8 +98,9 @@ class StreamTransport:
         self._push()
 
     def reset_input(self) -> None:
-        while self.read(0.0):
-            continue
+        for _ in range(_MOST_CHUNKS):  # there may be something that talks without end
+            if not self.read(0.0):
+                return
 
     def _pull(self) -> bytes:
         try:
@@ -279,7 +288,7 @@ def _open_error(device: str, error: Exception) -> EdgeLearnError:
     code = getattr(error, "errno", None)
     if code in (errno.EBUSY, errno.EAGAIN) or (sys.platform == "win32" and "PermissionError" in str(error)):
         holder = port_holder(device)
-        owner = f"process {holder[0]} ({holder[1]})" if holder else "another program"
+        owner = process(holder) if holder else "another program"
         return PortBusyError(
             f"{device} is in use by {owner}.", "Close that program, or choose another port with --port."
         )
@@ -289,13 +298,3 @@ def _open_error(device: str, error: Exception) -> EdgeLearnError:
     return NoBoardError(
         f"Cannot open {device}: {reason}.", "Plug the board in; see which ports there are with: edgelearn doctor"
     )
-
-
-def port_holder(device: str) -> tuple[int, str] | None:
-    """Pid and name of a process that has ``device`` open, where the system tells (Linux, own processes or root)."""
-    real = os.path.realpath(device)
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # gone meanwhile, or not ours to look into
-            if any(os.path.realpath(fd) == real for fd in (entry / "fd").iterdir()):
-                return int(entry.name), (entry / "comm").read_text().strip()
-    return None

@@ -31,23 +31,31 @@ class _Fuser:
         self.sizes = {name: type.size for name, type in types.items()}
         self.uses: Counter[str] = uses(entry)
         self.made: dict[str, Op] = {}
+        self.made_at: dict[str, int] = {}  # when, in the order of the program,
+        self.updated: dict[str, int] = {}  # and when a state was changed last
         self.next_id = 0
 
     def run(self) -> Entry:
         ops: list[Op] = []
-        for op in self.entry.ops:
+        for at, op in enumerate(self.entry.ops):
             for new in self.lower_update(op) if op.name == "update" else [self.rewrite(op)]:
                 new = self.numbered(new)
                 ops.append(new)
                 if new.result is not None:
-                    self.made[new.result] = new
+                    self.made[new.result], self.made_at[new.result] = new, at
+                else:
+                    self.updated[new.args[0]] = at
         return renamed(self.entry, ops, {})
 
     def producer(self, name: str, *kinds: str, only_use: bool = False) -> Op | None:
         op = self.made.get(name)
-        if op is None or op.name not in kinds or (only_use and self.uses[name] > 1):
+        if op is None or op.name not in kinds or (only_use and self.uses[name] > 1) or self.changed(name):
             return None
         return op
+
+    def changed(self, name: str) -> bool:
+        """Has a state that ``name`` was made of been updated since? What is computed later would read the new one."""
+        return any(self.updated.get(arg, -1) > self.made_at[name] for arg in self.made[name].args)
 
     def rewrite(self, op: Op) -> Op:
         for pattern in _PATTERNS.get(op.name, ()):
@@ -100,13 +108,19 @@ class _Fuser:
         p, y = self.producer(op.args[0], "softmax"), self.producer(op.args[1], "one_hot")
         return None if p is None or y is None else replace(op, name="sub_one_hot", args=(op.args[0], y.args[0]))
 
+    def reads(self, name: str, state: str) -> bool:
+        """Is ``state`` a term of the sum ``name``? An update of it by one term must not change another."""
+        made = self.made.get(name)
+        terms = made.args if made is not None and made.name in ("add", "sub", "scale") else ()
+        return name == state or any(self.reads(term, state) for term in terms)
+
     def lower_update(self, op: Op, name: str | None = None, factor: float = 1.0) -> list[Op]:
         """``state -= factor * f`` as a list of updates that kernels can do."""
         state, f = op.args[0], name or op.args[1]
-        made = self.made.get(f)
+        made = None if f not in self.made or self.changed(f) else self.made[f]
         if made is not None and made.name == "scale":
             return self.lower_update(op, made.args[0], factor * made.number("k"))
-        if made is not None and made.name in ("add", "sub"):
+        if made is not None and made.name in ("add", "sub") and not self.reads(f, state):
             minus = -factor if made.name == "sub" else factor
             return self.lower_update(op, made.args[0], factor) + self.lower_update(op, made.args[1], minus)
         if factor == 0:

@@ -293,6 +293,9 @@ class _Lowering:
         bits = BITS[dtype]
         if name in self.bounds:
             return Exp(exponent_for(self.bounds[name], bits))
+        if name not in self.keys:
+            problem = f"The state {name[1:]} has 16 bits, and is read where 8 are: as a mask, in a dot product or by a matrix."
+            raise ConfigError(problem, "Compute something with it first, as in s.b + x; or learn in f32.")
         key = self.keys[name]
         largest = max(self.maxima.get(key, 1.0), self.reach.get(name, 0.0))
         if not math.isfinite(largest):

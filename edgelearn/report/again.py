@@ -80,6 +80,8 @@ def _footprint(job: Job) -> Footprint:
 
 def _tested(job: Job, stored: Stored) -> tuple[Evaluation | None, str]:
     """The confusion of the newest state, by the C core on this computer."""
+    if stored.confusion is not None:
+        return None, "the run has kept what the device said"
     if stored.checkpoint is None:
         return None, "the run has no checkpoint"
     if not job.plan_bytes:

@@ -26,6 +26,7 @@ class Line:
     points: Curve
     colour: int = 0
     end: float | None = None  # a value that was measured when all was done, drawn as a dot
+    pale: bool = False
 
 
 def thinned(points: Curve) -> tuple[Curve, int]:
@@ -49,7 +50,7 @@ def lines(curves: Sequence[Line], label: str, show: Callable[[float], str], top:
         (_end(c, last, high, show) for c in curves if c.end is not None and c.points),
     )  # fmt: skip
     drawn = tag("svg", tag("title", label), body, class_="chart", width="100%", height=HEIGHT, role="img")
-    keys = [(f"s{c.colour}", c.name) for c in curves]
+    keys = [(f"s{c.colour} pale" if c.pale else f"s{c.colour}", c.name) for c in curves]
     return join(
         tag("div", drawn, class_="plot"),
         tag("p", "samples learnt", class_="axis"),
@@ -104,7 +105,7 @@ def _path(line: Line, last: int, high: float) -> Markup:
         "polyline",
         tag("title", line.name),
         points=xy,
-        class_=f"line s{line.colour}",
+        class_=f"line s{line.colour} pale" if line.pale else f"line s{line.colour}",
         vector_effect="non-scaling-stroke",
     )
 
@@ -129,14 +130,14 @@ class Part:
     of: int | None = None
 
 
-def bar(parts: Sequence[Part], whole: int, label: str) -> Markup:
-    """Pieces of memory beside each other, in proportion to ``whole``."""
+def bar(parts: Sequence[Part], whole: int, label: str, unit: str = " B") -> Markup:
+    """Pieces of memory, or of another ``unit``, beside each other, in proportion to ``whole``."""
     drawn: list[Markup] = []
     at = 0.0
     scale = 100 / max(whole, sum(part.of or part.nbytes for part in parts), 1)
     for part in parts:
         room = (part.of or part.nbytes) * scale
-        about = tag("title", f"{part.name}: {part.nbytes:,} B" + (f" of {part.of:,} B" if part.of else ""))
+        about = tag("title", f"{part.name}: {part.nbytes:,}{unit}" + (f" of {part.of:,}{unit}" if part.of else ""))
         if part.of:
             drawn.append(_piece(at, room, f"fill pale {part.colour}", about))
         drawn.append(_piece(at, part.nbytes * scale, f"fill {part.colour}", about))
@@ -147,6 +148,28 @@ def bar(parts: Sequence[Part], whole: int, label: str) -> Markup:
 
 def _piece(at: float, width: float, class_: str, about: Markup) -> Markup:
     return tag("rect", about, x=f"{at:.3f}%", width=f"{width:.3f}%", y=0, height="100%", class_=class_)
+
+
+def strip(cells: Sequence[tuple[int, int, float]], last: int, label: str) -> Markup:
+    """Pieces of a run from a step to a step, the darker the larger the third value, from 0 to 1."""
+    drawn = [
+        tag("rect", x=f"{100 * a / last:.2f}%", width=f"{100 * max(b - a, 0) / last:.2f}%", y=0, height="100%", class_="fill s0",
+            fill_opacity=f"{shade:.2f}")
+        for a, b, shade in cells
+        if shade >= 0.005
+    ]  # fmt: skip
+    box = tag("rect", width="100%", height="100%", class_="room")
+    return tag(
+        "svg",
+        tag("title", label),
+        box,
+        drawn,
+        class_="strip",
+        width="100%",
+        height=18,
+        role="img",
+        shape_rendering="crispEdges",
+    )
 
 
 # --- phases -----------------------------------------------------------------------------------------------------------------------
@@ -193,4 +216,45 @@ def phases(pieces: Sequence[Phase], label: str) -> Markup:
         role="img",
     )
     keys = [(f"s{i % COLOURS}", piece.name) for i, piece in enumerate(pieces)]
+    return join(tag("div", body, class_="plot"), legend(keys))
+
+
+@dataclass(frozen=True)
+class Span:
+    """A phase in a chart over time, in seconds."""
+
+    name: str
+    begin: float
+    end: float
+
+
+def trace(points: Sequence[tuple[float, float]], spans: Sequence[Span], label: str) -> Markup:
+    """Power over time, each phase on a ground of its colour."""
+    begin = min([points[0][0], *(span.begin for span in spans)])
+    seconds = max([points[-1][0], *(span.end for span in spans)]) - begin or 1.0
+    high = ceiling(max(w for _, w in points))
+    grounds = [
+        tag("rect", tag("title", f"{span.name}: {span.end - span.begin:.4g} s"), x=f"{100 * (span.begin - begin) / seconds:.3f}%",
+            y=0, width=f"{100 * (span.end - span.begin) / seconds:.3f}%", height="100%", class_=f"fill ground s{i % COLOURS}")
+        for i, span in enumerate(spans)
+    ]  # fmt: skip
+    xy = " ".join(f"{_GRID * (t - begin) / seconds:.1f},{_GRID * (1 - max(w, 0) / high):.1f}" for t, w in points)
+    curve = tag("polyline", tag("title", label), points=xy, class_="line ink", vector_effect="non-scaling-stroke")
+    box = f"0 0 {_GRID} {_GRID}"
+    inner = tag("svg", curve, viewBox=box, preserveAspectRatio="none", width="100%", height="100%")
+    rules = [_rule(k / 4, f"{high * k / 4:.3g} W") for k in range(5)]
+    marks = [_tick(k / 2, f"{seconds * k / 2:.3g} s") for k in range(3)]
+    body = tag(
+        "svg",
+        tag("title", label),
+        grounds,
+        rules,
+        marks,
+        inner,
+        class_="chart",
+        width="100%",
+        height=HEIGHT,
+        role="img",
+    )
+    keys = [("ink", "power"), *((f"ground s{i % COLOURS}", span.name) for i, span in enumerate(spans))]
     return join(tag("div", body, class_="plot"), legend(keys))

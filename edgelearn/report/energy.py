@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from edgelearn.report import charts
-from edgelearn.report.charts import Phase
+from edgelearn.report.charts import Phase, Span
 from edgelearn.report.markup import Markup, tag
 from edgelearn.report.stored import Stored, number
 from edgelearn.report.words import figure, note, section, table
 from edgelearn.report.words import number as shown
 
 KEY = "profile"  # of a run's result: the object that `edgelearn profile --json` prints
+MIN_POINTS, MAX_POINTS = 3, 10_000  # of a trace that is drawn
 _READINGS = (
     "Each reading with its meter, the meter's period and the standard uncertainty by sampling and resolution. "
     "A dash is no zero: it was not measured. Idle power is not subtracted."
@@ -33,8 +35,9 @@ def energy(stored: Stored) -> Markup | None:
     )
     parts = (
         emulated,
+        *_trace(stored, whole),
         _power(whole),
-        figure(_READINGS, table(heads, rows, (1, 2, 3, 4, 5, 7))),
+        figure(_READINGS, table(heads, rows, (1, 2, 3, 4, 5, 7), "phases")),
         *_reasons(phases),
         *_samples(stored),
     )
@@ -83,6 +86,36 @@ def _power(phases: Sequence[dict[str, Any]]) -> Markup | None:
         else "Time of each phase; no power was measured."
     )
     return figure(caption, charts.phases(drawn, caption))
+
+
+def _trace(stored: Stored, phases: Sequence[dict[str, Any]]) -> Iterator[Markup]:
+    """Power as the meter has sampled it, with the phases marked."""
+    points = list(_points(stored.at(KEY, "trace", "points")))
+    if len(points) < MIN_POINTS:
+        if reason := stored.text(KEY, "trace_reason"):
+            yield note(f"No power over time: {reason}.")
+        return
+    spans = [
+        Span(_text(phase, "name"), at, at + seconds)
+        for phase in phases
+        if (at := number(phase.get("at"))) is not None
+        and (seconds := number(phase.get("seconds"))) is not None
+        and seconds > 0
+    ]
+    source, period = stored.text(KEY, "trace", "source"), stored.number(KEY, "trace", "period_s")
+    each = "" if period is None else f", a value each {shown(period, 's')}"
+    caption = f"Power over time, with the phases marked. Meter: {source or '-'}{each}; where it has very many values, means of neighbours."
+    yield figure(caption, charts.trace(points, spans, "Power over time"))
+
+
+def _points(found: object) -> Iterator[tuple[float, float]]:
+    """What of a list can be (seconds, watts), in order."""
+    last = -math.inf
+    for pair in found[:MAX_POINTS] if isinstance(found, list) else ():
+        at, watts = (number(pair[0]), number(pair[1])) if isinstance(pair, list) and len(pair) == 2 else (None, None)
+        if at is not None and watts is not None and at > last:
+            last = at
+            yield at, watts
 
 
 def _samples(stored: Stored) -> Iterator[Markup]:

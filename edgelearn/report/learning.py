@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgelearn.report import charts
+from edgelearn.report import blocks, charts
 from edgelearn.report.again import Again
 from edgelearn.report.charts import Line
 from edgelearn.report.markup import Markup, join, tag
-from edgelearn.report.stored import Stored, number
+from edgelearn.report.stored import Stored
 from edgelearn.report.words import figure, note, percent, section, table
 from edgelearn.results import Evaluation
+from edgelearn.runs import RIGHT
 
 CURVE = "train_accuracy"
+MIN_STEPS = 2000  # that give a line: the mean of a few ones and zeros is noise
 MAX_CLASSES = 20  # of which a matrix can be read
 MAX_PAIRS = 15
 SHADES = 8  # of the style sheet
@@ -24,19 +26,33 @@ _BEFORE = (
 
 def curves(runs: Sequence[Stored], names: Sequence[str]) -> Markup | None:
     """The curves of one run or of several, over each other; None if there are none."""
-    drawn = [
-        Line(name, curve, i % charts.COLOURS, accuracy(stored))
+    drawn = _steps(runs[0]) if len(runs) == 1 else []
+    drawn += [
+        Line(name, curve, i % charts.COLOURS, end=accuracy(stored))
         for i, (stored, name) in enumerate(zip(runs, names, strict=True))
         if (curve := shares(stored.metrics.get(CURVE, ())))
     ]
     if not drawn:
         return None
     caption = [_BEFORE]
+    if drawn[0].pale:
+        caption.append(f" The thin line: the same, step by step{_width(runs[0])}.")
     if any(line.end is not None for line in drawn):
         caption.append(" The dot at the end is the accuracy on unseen test samples, after the last step.")
     if (width := max(charts.thinned(line.points)[1] for line in drawn)) > 1:
         caption.append(f" Drawn are means of up to {width:,} neighbouring readings.")
     return figure(join(caption), charts.lines(drawn, "Share of guesses that were right", percent_axis, 1.0))
+
+
+def _steps(stored: Stored) -> list[Line]:
+    """Whether the guess at each sample was right: ones and zeros, of which the chart takes means."""
+    curve = shares(stored.metrics.get(RIGHT, ()))
+    return [Line("step by step", curve, pale=True)] if len(curve) >= MIN_STEPS else []
+
+
+def _width(stored: Stored) -> str:
+    width = stored.widths.get(RIGHT)
+    return f" (of older steps, means of up to {width:,} were kept)" if width else ""
 
 
 def percent_axis(value: float) -> str:
@@ -56,21 +72,24 @@ def accuracy(stored: Stored) -> float | None:
 
 def learning(stored: Stored, again: Again | str) -> Markup:
     """How it learnt, and what it takes for what."""
-    drawn = curves([stored], ["this run"])
+    drawn = curves([stored], ["between checkpoints"])
     parts: list[Markup | None] = [drawn or note("The run has kept no learning curve.")]
     if (before := stored.number("accuracy_before")) is not None:
         parts.append(note(f"Accuracy on the test set before the first step: {percent(before)}."))
-    return join(section("Learning", *parts), section("What it takes for what", *_confusion(stored, again)))
+    return join(
+        section("Learning", *parts, *blocks.answers(stored)),
+        section("What it takes for what", *_confusion(stored, again)),
+    )
 
 
 # --- confusion --------------------------------------------------------------------------------------------------------------------
 
 
 def _confusion(stored: Stored, again: Again | str) -> Iterator[Markup]:
-    kept = _kept(stored)
+    kept = stored.confusion
     if kept is not None:
         yield from _matrix(
-            kept, f"Counted by the board, on all {kept.n:,} samples of the test set, after the last step."
+            kept, f"Counted by {_who(stored)}, on all {kept.n:,} samples of the test set, after the last step."
         )
     elif isinstance(again, str):
         yield note(f"There is no confusion matrix, for the run cannot be compiled again: {again}")
@@ -78,6 +97,10 @@ def _confusion(stored: Stored, again: Again | str) -> Iterator[Markup]:
         yield note(f"There is no confusion matrix: {again.reason}.")
     else:
         yield from _matrix(again.evaluation, _source(stored, again, again.evaluation))
+
+
+def _who(stored: Stored) -> str:
+    return "the board" if stored.text("device") is None else "this computer"
 
 
 def _source(stored: Stored, again: Again, found: Evaluation) -> str:
@@ -92,22 +115,6 @@ def _source(stored: Stored, again: Again, found: Evaluation) -> str:
     if abs(found.accuracy - measured) < 0.5 / found.n:
         return f"{told} Its accuracy is the one that the run has recorded, {percent(measured)}."
     return f"{told} Its accuracy is {percent(found.accuracy)}; the run has recorded {percent(measured)}."
-
-
-def _kept(stored: Stored) -> Evaluation | None:
-    """A matrix that the run's result has, if it is one."""
-    found = stored.at("confusion")
-    if not isinstance(found, list) or not 2 <= len(found) <= 1000:
-        return None
-    for row in found:
-        if (
-            not isinstance(row, list)
-            or len(row) != len(found)
-            or any(not isinstance(c, int) or c < 0 or number(c) is None for c in row)
-        ):
-            return None
-    total, right = sum(map(sum, found)), sum(row[i] for i, row in enumerate(found))
-    return Evaluation(right / total, total, found) if total else None
 
 
 def _matrix(found: Evaluation, source: str) -> Iterator[Markup]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from html import escape
 
 MAX_TEXT = 64 * 1024  # characters of one text of a run
-_VOID = frozenset({"meta", "br", "col", "rect", "line", "circle", "polyline", "path"})
+_VOID_HTML = frozenset({"meta", "link", "input", "br", "col"})
+_VOID = _VOID_HTML | {"rect", "line", "circle", "polyline", "path"}
 # Control characters break the page, lone surrogates its encoding, and the marks of writing direction can turn a text around.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufffe\uffff]"
@@ -52,7 +53,7 @@ def tag(name: str, /, *children: Child | Iterable[Child], **attributes: object) 
         if value is not None
     )
     if name in _VOID and not children:
-        return Markup(f"<{name}{given}>" if name in ("meta", "br", "col") else f"<{name}{given}/>")
+        return Markup(f"<{name}{given}>" if name in _VOID_HTML else f"<{name}{given}/>")
     return Markup(f"<{name}{given}>{join(*children)}</{name}>")
 
 

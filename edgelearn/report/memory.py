@@ -10,7 +10,7 @@ from edgelearn.report.again import Again, Place, board_of
 from edgelearn.report.charts import Part
 from edgelearn.report.markup import Markup, tag
 from edgelearn.report.stored import Stored
-from edgelearn.report.words import NONE, figure, percent, section, size, table
+from edgelearn.report.words import NONE, figure, note, percent, section, size, table
 
 ROOMY = 20  # a board with more RAM than this many times what is used: it would be all gap
 MAX_PLACES = 200
@@ -29,7 +29,9 @@ def memory(stored: Stored, again: Again | str) -> Markup:
     """RAM, planned against measured; flash; and what lies where in state and arena."""
     planned, measured = _planned(stored, again), _measured(stored)
     board = again.board if isinstance(again, Again) else board_of(stored)
-    return section("Memory", _ram(planned, measured, board, stored, again), *_flash(again), *_map(again), *_work(again))
+    return section(
+        "Memory", _ram(planned, measured, board, stored, again), *_flash(again, len(stored.run.plan)), *_map(again)
+    )
 
 
 def _planned(stored: Stored, again: Again | str) -> dict[str, float | None]:
@@ -89,7 +91,8 @@ def _bars(
             yield tag("p", name, class_="barname")
             yield charts.bar(parts, whole, f"RAM, {name}")
     seen = {part.name: part.colour for _, parts in columns for part in parts}
-    yield charts.legend([(colour, name) for name, colour in seen.items()])
+    free = [("room", "free")] if whole > used else []
+    yield charts.legend([(colour, name) for name, colour in seen.items()] + free)
 
 
 def _parts(sizes: dict[str, float | None], stack_size: int | None) -> list[Part]:
@@ -123,20 +126,28 @@ def _ram_caption(stored: Stored, again: Again | str, board: Board | None) -> str
     return told
 
 
-def _flash(again: Again | str) -> Iterator[Markup]:
-    if isinstance(again, str) or again.footprint.runtime is None:
+def _flash(again: Again | str, stored_plan: int) -> Iterator[Markup]:
+    if isinstance(again, str):
+        return
+    if again.footprint.runtime is None:
+        if again.board.toolchain:
+            yield note(
+                f"Flash: not known before the board's image is built: edgelearn flash {again.board.id} builds it."
+            )
         return
     found = again.footprint
-    runtime = found.runtime or 0
-    plan = " The plan is compiled in, and part of it." if again.board.has_plan else ""
+    runtime, plan = found.runtime or 0, stored_plan if again.board.has_plan else 0
+    compiled_in = f" The plan, {plan:,} B of it, is compiled in." if plan else ""
     caption = (
-        f"Flash, read from the image: the runtime with every kernel that the board has takes {runtime:,} B of "
-        f"{found.flash_size:,} ({percent(runtime / found.flash_size)}).{plan} Flash cannot be measured by scanning."
+        f"Flash, read from the board's image: the runtime with every kernel that the board has takes {runtime:,} B of "
+        f"{found.flash_size:,} ({percent(runtime / found.flash_size)}).{compiled_in} What an image takes is known, and not to be measured."
     )
+    parts = [Part("runtime", runtime - plan, "s6"), *([Part("plan", plan, "s2")] if plan else ())]
     yield figure(
         caption,
         tag("p", "flash", class_="barname"),
-        charts.bar([Part("runtime", runtime, "s6")], found.flash_size, "Flash"),
+        charts.bar(parts, found.flash_size, "Flash"),
+        charts.legend([(part.colour, part.name) for part in parts] + [("room", "free")]),
     )
 
 
@@ -155,7 +166,17 @@ def _map(again: Again | str) -> Iterator[Markup]:
             (p for p in again.places if (p.region, p.entry) == (region, entry)), key=lambda p: (p.offset, p.name)
         )
         if places:
-            yield tag("details", tag("summary", f"{title}: {len(places)} tensors"), _places(places, region))
+            picture = _state_bar(places) if region == "state" else ()
+            yield tag("details", tag("summary", f"{title}: {len(places)} tensors"), *picture, _places(places, region))
+
+
+def _state_bar(places: Sequence[Place]) -> Iterator[Markup]:
+    """The state as it lies in RAM, each block in its colour."""
+    blocks = {p.name: p.name.partition(".")[0] if "." in p.name else "counters" for p in places}
+    colour = {block: f"s{i % charts.COLOURS}" for i, block in enumerate(dict.fromkeys(blocks.values()))}
+    parts = [Part(p.name, p.nbytes, colour[blocks[p.name]]) for p in places]
+    yield charts.bar(parts, sum(p.nbytes for p in places), "State, in order of addresses")
+    yield charts.legend([(key, name) for name, key in list(colour.items())[: charts.COLOURS]])
 
 
 def _places(places: Sequence[Place], region: str) -> Markup:
@@ -165,15 +186,3 @@ def _places(places: Sequence[Place], region: str) -> Markup:
     caption = f"As planned; offsets in bytes from the start of the {region}.{alike}"
     caption += f" {more:,} more are not shown." if more > 0 else ""
     return figure(caption, table(("name", "offset", "bytes", "type"), rows, (1, 2), "map"))
-
-
-def _work(again: Again | str) -> Iterator[Markup]:
-    """Where the multiplications go."""
-    if isinstance(again, str) or not again.macs:
-        return
-    infer, learn = sum(row[1] for row in again.macs), sum(row[2] for row in again.macs)
-    rows = [(name, f"{i:,}", f"{n:,}", percent(n / learn) if learn else "-") for name, i, n in again.macs]
-    rows.append(("all", f"{infer:,}", f"{learn:,}", "100.0 %"))
-    caption = "Multiplications with weights for one sample, counted from the plan, skipped updates too: neither instructions nor time."
-    shown = figure(caption, table(("operation", "to infer", "to learn", "of learning"), rows, (1, 2, 3)))
-    yield tag("details", tag("summary", "Where the multiplications go"), shown)

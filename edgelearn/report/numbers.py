@@ -10,10 +10,12 @@ from edgelearn.health import MIN_WINDOW, window
 from edgelearn.ir.core import Slot
 from edgelearn.report import charts, learning
 from edgelearn.report.again import Again
+from edgelearn.report.blocks import PREFIXES
 from edgelearn.report.charts import Line
 from edgelearn.report.markup import Markup, join, tag
 from edgelearn.report.stored import Stored
 from edgelearn.report.words import figure, note, number, section, share, table, warning
+from edgelearn.runs import RIGHT
 from edgelearn.start import Start
 
 MAX_SLOTS = 300
@@ -68,17 +70,28 @@ def _curves(stored: Stored) -> Markup | None:
 
 def _others(stored: Stored) -> Iterator[Markup]:
     """Readings that this page knows nothing of: drawn under the name that they were logged by."""
-    known = {learning.CURVE, *SHARES}
-    others = [(name, curve) for name, curve in stored.metrics.items() if name not in known]
+    known = {learning.CURVE, RIGHT, *SHARES}
+    others = [
+        (name, curve) for name, curve in stored.metrics.items() if name not in known and not name.startswith(PREFIXES)
+    ]
     for name, curve in others[:MAX_OTHERS]:
         if all(value >= 0 for _, value in curve) and any(value for _, value in curve):
-            yield figure(f"{name}, as the run has logged it.", charts.lines([Line(name, curve)], name, number))
+            yield figure(
+                f"{name}, as the run has logged it.{_meant(stored, name)}",
+                charts.lines([Line(name, curve)], name, number),
+            )
         else:
             yield note(f"{name}: from {number(curve[0][1])} to {number(curve[-1][1])}, {len(curve):,} readings.")
     if len(others) > MAX_OTHERS:
         yield note(
             f"{len(others) - MAX_OTHERS:,} more sorts of readings are not drawn: edgelearn runs export has them."
         )
+
+
+def _meant(stored: Stored, name: str) -> str:
+    """What has become of readings that were too many to keep one by one."""
+    width = stored.widths.get(name)
+    return f" Older ones are kept as means of up to {width:,}." if width else ""
 
 
 # --- exponents ----------------------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def origin(stored: Stored, again: Again | str) -> Markup:
         ),
         block(run.recipe, "recipe"),
         _start(stored),
-        warning("Today it cannot be made again as it was: ", again) if isinstance(again, str) else None,
+        warning("For this page it was not compiled again: ", again) if isinstance(again, str) else None,
         _rule_text(stored),
         facts(_facts(stored)),
     ]

@@ -11,6 +11,7 @@ from pathlib import Path
 from edgelearn import __version__
 from edgelearn.report import learning
 from edgelearn.report.again import Again
+from edgelearn.report.blocks import tensors
 from edgelearn.report.energy import energy
 from edgelearn.report.link import link, where
 from edgelearn.report.markup import Markup, join, tag
@@ -19,6 +20,7 @@ from edgelearn.report.numbers import health
 from edgelearn.report.origin import origin
 from edgelearn.report.stored import Stored
 from edgelearn.report.words import NONE, count, note, number, percent, size, table, warning
+from edgelearn.report.work import work
 
 Read = tuple[Stored, Again | str]
 
@@ -40,8 +42,7 @@ def page(runs: Sequence[Read], written: str) -> bytes:
     title = f"Report of run {names[0]}" if len(runs) == 1 else f"Report of {len(runs)} runs"
     body = join(
         tag("header", tag("h1", title), tag("p", f"Written by edgelearn {__version__}, {written}.", class_="note")),
-        tag("main", _compared([stored for stored, _ in runs], names) if len(runs) > 1 else None,
-            (_run(stored, again, i, len(runs) > 1) for i, (stored, again) in enumerate(runs))),
+        tag("main", content(runs)),
         tag("footer", tag("p", "This page is one file: it loads nothing and runs nothing.", class_="note")),
     )  # fmt: skip
     head = join(
@@ -54,6 +55,15 @@ def page(runs: Sequence[Read], written: str) -> bytes:
         tag("style", Markup(style())),
     )
     return f"<!doctype html>\n{tag('html', tag('head', head), tag('body', body), lang='en')}\n".encode()
+
+
+def content(runs: Sequence[Read]) -> Markup:
+    """What is shown of the runs, for a page with another head."""
+    names = [stored.run.id for stored, _ in runs]
+    return join(
+        _compared([stored for stored, _ in runs], names) if len(runs) > 1 else None,
+        (_run(stored, again, i, len(runs) > 1) for i, (stored, again) in enumerate(runs)),
+    )
 
 
 def _run(stored: Stored, again: Again | str, index: int, several: bool) -> Markup:
@@ -71,6 +81,8 @@ def _run(stored: Stored, again: Again | str, index: int, several: bool) -> Marku
         learning.learning(stored, again),
         memory(stored, again),
         link(stored),
+        work(stored, again),
+        tensors(stored),
         health(stored, again),
         energy(stored),
         origin(stored, again),

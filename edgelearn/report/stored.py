@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from edgelearn import restore
+from edgelearn import restore, tomlfile
 from edgelearn.errors import EdgeLearnError
+from edgelearn.results import Evaluation
 from edgelearn.runs import Checkpoint, Run, RunStore
 from edgelearn.start import Start
 
 MAX_NAME = 200
 MAX_NUMBER = 1e18
+MAX_CONFUSED = 1000  # classes
 Curve = tuple[tuple[int, float], ...]
 
 
@@ -22,7 +24,8 @@ Curve = tuple[tuple[int, float], ...]
 class Stored:
     """One run as the store has it. ``result`` is empty where the run has none.
 
-    ``learnt`` is the newest checkpoint with what its bytes mean; None where that is not known without compiling.
+    ``learnt`` is the newest checkpoint with what its bytes mean; None where that is not known without compiling. ``widths`` says of
+    readings how many logged ones an older one is the mean of, where that is more than one.
     """
 
     run: Run
@@ -30,6 +33,7 @@ class Stored:
     metrics: dict[str, Curve]
     checkpoint: Checkpoint | None
     learnt: Start | None = None
+    widths: dict[str, int] = field(default_factory=dict)
 
     def number(self, *path: str) -> float | None:
         """A finite number of the result; None where it has none there."""
@@ -71,6 +75,17 @@ class Stored:
         return max(known, default=None)
 
     @property
+    def confusion(self) -> Evaluation | None:
+        """The matrix that the result has, if it is one."""
+        found = self.at("confusion")
+        if not isinstance(found, list) or not 2 <= len(found) <= MAX_CONFUSED:
+            return None
+        if not all(isinstance(row, list) and len(row) == len(found) and all(map(_is_count, row)) for row in found):
+            return None
+        total, right = sum(map(sum, found)), sum(row[i] for i, row in enumerate(found))
+        return Evaluation(right / total, total, found) if total else None
+
+    @property
     def net(self) -> str:
         """Widths of the net."""
         return self.text("net") or net_of(self.run.recipe)
@@ -87,9 +102,11 @@ def read(store: RunStore, name: str) -> Stored:
         UsageError: several begin so. ConfigError: none does.
     """
     run = store.get(name)
-    curves = {key[:MAX_NAME]: _finite(curve) for key, curve in store.metrics(run.id).items()}
+    found = store.curves(run.id)
+    curves = {key[:MAX_NAME]: _finite(curve) for key, (curve, _) in found.items()}
     known = {key: curve for key, curve in curves.items() if curve}
-    return Stored(run, run.result or {}, known, store.newest_checkpoint(run.id), _learnt(run, store))
+    widths = {key[:MAX_NAME]: width for key, (_, width) in found.items() if width > 1}
+    return Stored(run, run.result or {}, known, store.newest_checkpoint(run.id), _learnt(run, store), widths)
 
 
 def _learnt(run: Run, store: RunStore) -> Start | None:
@@ -108,12 +125,16 @@ def number(value: object) -> float | None:
     return float(value) if abs(value) <= MAX_NUMBER else None  # also not, where it is no number
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 0 and number(value) is not None
+
+
 def net_of(recipe: str) -> str:
     """Widths of the net by a stored recipe, which may be anything."""
     try:
-        model = tomllib.loads(recipe)["model"]
+        model: Any = tomlfile.parse(recipe, Path()).values["model"]
         return "-".join(map(str, (math.prod(model["input"]), *model["layers"], model["classes"])))[:MAX_NAME]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (EdgeLearnError, ValueError, KeyError, TypeError):
         return "?"
 
 

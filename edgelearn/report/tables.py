@@ -36,11 +36,27 @@ def export(store: RunStore, names: Sequence[str], to: str, folder: Path) -> dict
         StorageFullError: the folder cannot be written.
     """
     if to not in FORMATS:
-        raise UsageError(f"Runs cannot be exported to '{to}'.", f"Choose of: {', '.join(FORMATS)}.")
-    ids = list(dict.fromkeys(store.get(name).id for name in names)) or [run.id for run in store.list()]
+        raise UsageError(f"Runs cannot be exported to '{to}'.", f"Choose of: {', '.join(FORMATS)}, mlflow.")
+    ids = _ids(store, names)
     files = {folder / name: raw for name, raw in FORMATS[to](read(store, run) for run in ids).items()}
     exporting.write(files)
     return {path: len(raw) for path, raw in files.items()}
+
+
+def to_mlflow(store: RunStore, names: Sequence[str], uri: str) -> dict[Path, int]:
+    """Writes runs, all of them if none is named, to MLflow (``edgelearn.report.to_mlflow``); returns the file, if there is one.
+
+    Raises:
+        ConfigError: there is no such run, or MLflow refuses. MissingToolError: the extra is not installed.
+    """
+    from edgelearn.report.to_mlflow import export
+
+    found = (read(store, run) for run in _ids(store, names))
+    return export(((one, dict(zip(RUNS, run_row(one), strict=True))) for one in found), uri)
+
+
+def _ids(store: RunStore, names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(store.get(name).id for name in names)) or [run.id for run in store.list()]
 
 
 def run_row(stored: Stored) -> tuple[Cell, ...]:

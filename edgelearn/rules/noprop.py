@@ -79,7 +79,7 @@ class NoProp:
         return self.abar(t, T) / (1 - self.abar(t, T))
 
     def predict(self, blocks: Sequence[Any], x: Any) -> Any:
-        T, z = len(blocks), L.full(blocks[0].key, 0.0, blocks[0].classes)
+        T, z = blocks[0].blocks, L.full(blocks[0].key, 0.0, blocks[0].classes)
         for s in blocks:
             now, before = self.abar(s.index + 1, T), self.abar(s.index, T)
             alpha = before / now  # abar grows with t: alpha_{t-1} = abar_{t-1} / abar_t

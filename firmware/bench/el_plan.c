@@ -10,6 +10,13 @@
 extern const uint8_t el_app_plan[];
 extern const uint32_t el_app_plan_bytes;
 
+#ifdef BENCH_METER
+#include "metered.h"
+#else
+#define BENCH_HAL 0
+#define moment(what) ((void)0)
+#endif
+
 static el_t el; /* samples are put where they are learnt from, as the link does it */
 
 #ifdef BENCH_F32
@@ -47,12 +54,14 @@ _Static_assert(BENCH_INPUT % 4 == 0, "pixels are converted four at a time");
 int net_init(uint32_t seed) {
   uint32_t bytes;
   uint8_t *pool = board_pool(&bytes);
-  return el_open(&el, 0, el_app_plan, el_app_plan_bytes, pool, bytes, seed);
+  return el_open(&el, BENCH_HAL, el_app_plan, el_app_plan_bytes, pool, bytes, seed);
 }
 
 void net_train(const uint8_t *sample, uint16_t label) {
   convert(sample);
+  moment(EL_MOMENT_BEGIN);
   el_learn_staged(&el, label, 0);
+  moment(EL_MOMENT_END);
 }
 
 uint16_t net_infer(const uint8_t *sample) {

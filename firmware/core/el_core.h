@@ -4,6 +4,7 @@
 
 #include "edgelearn.h"
 #include "el_hal.h"
+#include "el_order.h"
 
 /* Not inlined on the smallest boards: what a function needs of the stack would stand there while a sample is learnt. */
 #if defined(EL_SMALL) && defined(__GNUC__)

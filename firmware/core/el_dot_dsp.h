@@ -63,6 +63,7 @@ typedef struct el_inputs {
   uint32_t n, next; /* the inputs from `next` on are not in the list: it holds them part by part */
   uint8_t dense;    /* so few are zero that a list does not pay */
   uint8_t whole;    /* the list holds all */
+  uint8_t positive; /* no input in the list is negative; known to updates only */
   el_four fours[EL_FOURS + 1];
 } el_inputs;
 
@@ -106,7 +107,7 @@ EL_ALONE static void el_gather(el_inputs *in) {
   f->at = 0;
 }
 
-EL_ALONE static void el_begin(el_inputs *in, const int8_t *x, uint32_t n) {
+EL_ALONE static void el_list(el_inputs *in, const int8_t *x, uint32_t n) {
   in->x = x;
   in->n = n;
   in->next = n < 4 ? n : 0;
@@ -119,7 +120,7 @@ EL_ALONE static void el_begin(el_inputs *in, const int8_t *x, uint32_t n) {
 /* For products with so many rows: a list is not worth its making for a few. */
 static inline void el_begin_rows(el_inputs *in, const int8_t *x, uint32_t n, uint32_t rows) {
   if (rows >= 12 || n < 8 || (uintptr_t)x % 4) {
-    el_begin(in, x, n);
+    el_list(in, x, n);
     return;
   }
   in->x = x;
@@ -127,9 +128,26 @@ static inline void el_begin_rows(el_inputs *in, const int8_t *x, uint32_t n, uin
   in->dense = 1;
 }
 
-static inline uint8_t el_more(el_inputs *in) {
+EL_ALONE static void el_look(el_inputs *in) {
+  const el_four *f = in->fours;
+  while (f->at && !((f->even | f->odd) & 0x80008000u)) f++;
+  in->positive = !f->at && in->n >= 4;
+}
+
+static inline void el_begin(el_inputs *in, const int8_t *x, uint32_t n) {
+  el_list(in, x, n);
+  el_look(in);
+}
+
+static inline uint8_t el_rest(el_inputs *in) {
   if (in->next == in->n) return 0;
   el_gather(in);
+  return 1;
+}
+
+static inline uint8_t el_more(el_inputs *in) {
+  if (!el_rest(in)) return 0;
+  el_look(in);
   return 1;
 }
 
@@ -247,7 +265,7 @@ EL_ALONE static void el_dot_inputs(const int8_t *w, el_inputs *in, uint32_t rows
   } else if (fours) {
     if (!in->whole) in->next = 0, el_gather(in);
     el_fours_rows(w, in->fours, n, fours, 0, z);
-    while (el_more(in)) el_fours_rows(w, in->fours, n, fours, 1, z);
+    while (el_rest(in)) el_fours_rows(w, in->fours, n, fours, 1, z);
   }
   if (rows > 4 * fours) el_last_rows(w + 4 * fours * n, in, rows - 4 * fours, z + 4 * fours);
 }
@@ -313,10 +331,72 @@ EL_ALONE static void el_update_fours(int8_t *w, const el_four *f, int32_t k, uin
       : "cc", "memory");
 }
 
+enum { EL_SMALL_K = 65535 / 127 }; /* so that k x has 16 bits */
+
+/* A small k, and inputs that are not negative: a weight loses `unit` or nothing. It does where |k| x + r carries out of 16 bits, so two
+ * products and two sums are made at once. For a k below zero, r is the complement of the dither. */
+EL_ALONE static void el_update_fours_small(int8_t *w, const el_four *f, int32_t k, uint32_t r) {
+  uint32_t v, t, u, zero = 0, c = EL_RNG_COLUMN, unit = 0x00010001u; /* 1 in bytes 0 and 2 */
+  register uint32_t even __asm__("r4"), odd __asm__("r5"), at __asm__("r6"); /* in this order for ldm */
+  if (k < 0) k = -k, r = ~r, c = 0u - c, unit = 0x00FF00FFu; /* and -1 */
+  w -= 4;
+  r -= 4 * c;
+  __asm__ volatile(
+      "1:\n\t"
+      "ldmia %[f]!, {%[even], %[odd], %[at]}\n\t"
+      "cbz %[at], 2f\n\t"
+      "mla %[v], %[at], %[c], %[r]\n\t"
+      "mul %[even], %[even], %[k]\n\t"
+      "mul %[odd], %[odd], %[k]\n\t"
+      "add %[t], %[v], %[c]\n\t"
+      "add %[u], %[t], %[c]\n\t"
+      "pkhtb %[v], %[u], %[v], asr #16\n\t"
+      "add %[u], %[u], %[c]\n\t"
+      "pkhtb %[u], %[u], %[t], asr #16\n\t"
+      "uadd16 %[even], %[even], %[v]\n\t"
+      "sel %[even], %[unit], %[zero]\n\t"
+      "uadd16 %[odd], %[odd], %[u]\n\t"
+      "sel %[odd], %[unit], %[zero]\n\t"
+      "orrs %[even], %[even], %[odd], lsl #8\n\t"
+      "beq 1b\n\t"
+      "ldr %[v], [%[w], %[at]]\n\t"
+      "mov %[t], #0x01010101\n\t" /* as in the loop above, against -128 */
+      "qsub8 %[v], %[v], %[even]\n\t"
+      "qsub8 %[v], %[v], %[t]\n\t"
+      "qadd8 %[v], %[v], %[t]\n\t"
+      "str %[v], [%[w], %[at]]\n\t"
+      "b 1b\n"
+      "2:"
+      : [f] "+r"(f), [even] "=&r"(even), [odd] "=&r"(odd), [at] "=&r"(at), [v] "=&r"(v), [t] "=&r"(t), [u] "=&r"(u)
+      : [w] "r"(w), [r] "r"(r), [k] "r"(k), [c] "r"(c), [unit] "r"(unit), [zero] "r"(zero)
+      : "cc", "memory");
+}
+
 /* A row of weights, by the inputs of the list. */
 static inline void el_update_part(int8_t *w, const el_inputs *in, int32_t k, uint32_t r) {
-  if (k < 32768 && k > -32768 && in->n >= 4) el_update_fours(w, in->fours, k, r);
+  if (in->positive && k <= EL_SMALL_K && k >= -EL_SMALL_K) el_update_fours_small(w, in->fours, k, r);
+  else if (k < 32768 && k > -32768 && in->n >= 4) el_update_fours(w, in->fours, k, r);
   else el_update_any(w, in, k, r);
+}
+#endif
+
+#ifndef EL_HAS_COLUMNS4
+#define EL_HAS_COLUMNS4_I8
+/* z[j] += sum_i w[i * step + j] d[i] for four neighbours. */
+EL_ALONE static void el_columns4_i8(const int8_t *w, uint32_t step, const int16_t *d, uint32_t n, int32_t z[4]) {
+  int32_t z0 = z[0], z1 = z[1], z2 = z[2], z3 = z[3];
+  for (const int16_t *end = d + n; d < end; w += step) {
+    uint32_t v = el_word(w), even = (uint32_t)el_even(v), odd = (uint32_t)el_odd(v);
+    int32_t u = *d++;
+    z0 = __smlabb((int32_t)even, u, z0);
+    z1 = __smlabb((int32_t)odd, u, z1);
+    z2 = __smlatb((int32_t)even, u, z2);
+    z3 = __smlatb((int32_t)odd, u, z3);
+  }
+  z[0] = z0;
+  z[1] = z1;
+  z[2] = z2;
+  z[3] = z3;
 }
 #endif
 

@@ -39,23 +39,14 @@ typedef struct el_thumb_rows {
 EL_THUMB_SUMS(el_thumb_sums_i8, "ldrsb r7, [r5, r6]\n\tcmp r7, #0", "ldrsb", "adds r6, #1")
 EL_THUMB_SUMS(el_thumb_sums_i16, "ldrb r7, [r5]\n\tsxtb r7, r7\n\tadds r5, #1\n\tcmp r7, #0", "ldrsh", "adds r6, #2")
 
-#define EL_HAS_DOT_ROWS
-static inline uint8_t el_is_dense(const int8_t *x, uint32_t n) {
-  (void)x, (void)n;
-  return 0;
-}
-
-static inline int32_t el_dot1(const int8_t *w, const int8_t *x, uint32_t n);
-
-EL_ALONE static void el_dot_rows(const int8_t *w, const int8_t *x, uint32_t n, uint32_t rows, uint8_t dense, int32_t *out) {
-  (void)dense;
-  for (; rows >= 4; rows -= 4, out += 4) {
-    el_thumb_rows four = {{0, 0, 0, 0}, x + n, 0u - n, {0, 0, 0, 0}};
-    for (int j = 0; j < 4; j++) four.w[j] = w += n;
-    if (n) el_thumb_sums_i8(&four);
-    for (int j = 0; j < 4; j++) out[j] = four.z[j];
-  }
-  for (; rows; rows--, w += n) *out++ = el_dot1(w, x, n);
+#define EL_HAS_DOT4
+EL_ALONE static void el_dot4(const int8_t *w, const int8_t *x, uint32_t n, int32_t out[4]) {
+  el_thumb_rows four = {{w + n, w + 2 * n, w + 3 * n, w + 4 * n}, x + n, 0u - n, {0, 0, 0, 0}};
+  if (n) el_thumb_sums_i8(&four);
+  out[0] = four.z[0];
+  out[1] = four.z[1];
+  out[2] = four.z[2];
+  out[3] = four.z[3];
 }
 
 /* A view's runs are rows of four channels; x is where the loop for these weights has them begin. */

@@ -16,18 +16,12 @@ void el_narrow_rows(el_narrow *out, const int32_t *z, uint32_t at, uint32_t n, u
 
 /* --- int8 results after bias and relu that are shifted to the right: the inner layers of every net --- */
 
-typedef struct el_inner {
-  int32_t unit; /* of the bias in units of the sum; 0: these results are not like that, take el_narrow */
-  int32_t half, maximum;
-  uint32_t saturated;
-  uint8_t shift;
-} el_inner;
-
-/* For sums of exponent `e`. A shift that leaves fewer than 8 bits is not worth a fast path, and el_relu_shift saturates at 31. */
-static inline el_inner el_inner_begin(const el_narrow *out, const el_arg *b, int16_t e, uint8_t relu) {
+/* For sums of exponent `e`: the unit of the bias in units of the sum; 0: these results are not like that, take el_narrow_rows. A shift
+ * that leaves fewer than 8 bits is not worth a fast path, and el_relu_shift saturates at 31. */
+static inline int32_t el_inner_unit(const el_narrow *out, const el_arg *b, int16_t e, uint8_t relu) {
   int16_t up = b ? (int16_t)(b->e - e) : -1;
-  if (!relu || out->dtype != EL_DTYPE_I8 || out->shift <= 0 || out->shift > 23 || up < 0 || up > 14) return (el_inner){0, 0, 0, 0, 0};
-  return (el_inner){(int32_t)1 << up, (int32_t)1 << (out->shift - 1), 0, 0, (uint8_t)out->shift};
+  if (!relu || out->dtype != EL_DTYPE_I8 || out->shift <= 0 || out->shift > 23 || up < 0 || up > 14) return 0;
+  return (int32_t)1 << up;
 }
 
 /* What is below zero becomes zero, the rest is rounded. */
@@ -40,21 +34,21 @@ static inline int32_t el_relu_shift(int32_t z, int32_t half, uint8_t shift) {
 }
 
 /* What exceeds the maximum so far, which happens rarely: the new maximum. */
-EL_RARE static int32_t el_inner_top(el_inner *s, int32_t q) {
+EL_RARE static int32_t el_inner_top(el_narrow *s, int32_t q) {
   if (q > 127) s->saturated++;
   return s->maximum = q > 127 ? 127 : q;
 }
 
-static inline uint8_t el_inner_one(el_inner *s, int32_t z, int32_t b, int32_t unit, int32_t half, uint8_t shift, int32_t *maximum) {
+static inline uint8_t el_inner_one(el_narrow *s, int32_t z, int32_t b, int32_t unit, int32_t half, uint8_t shift, int32_t *maximum) {
   int32_t q = el_relu_shift((int32_t)((uint32_t)z + (uint32_t)(b * unit)), half, shift);
   if (q > *maximum) *maximum = q = el_inner_top(s, q);
   return (uint8_t)q;
 }
 
 /* n sums, with their biases, to y. */
-EL_ALONE static void el_inner_rows(el_inner *s, const int32_t *z, const int16_t *b, uint32_t n, uint8_t *y) {
-  const int32_t unit = s->unit, half = s->half;
-  const uint8_t shift = s->shift;
+EL_ALONE static void el_inner_rows(el_narrow *s, int32_t unit, const int32_t *z, const int16_t *b, uint32_t n, uint8_t *y) {
+  const int32_t half = (int32_t)1 << (s->shift - 1);
+  const uint8_t shift = (uint8_t)s->shift;
   int32_t maximum = s->maximum;
   for (; n & 3; n--) *y++ = el_inner_one(s, *z++, *b++, unit, half, shift, &maximum);
   for (const int32_t *end = z + n; z < end; z += 4, b += 4, y += 4) {
@@ -81,7 +75,7 @@ static inline int16_t el_update_shift(const el_run *run, const el_arg *w, int16_
   return (int16_t)(w->e - e_d - e_x - (int8_t)run->op[EL_OP_K] - 16 + run->drops);
 }
 
-static inline uint8_t el_is_negative(const el_run *run) { return run->op[EL_OP_FLAGS] & EL_OP_NEGATIVE; }
+static inline uint8_t el_is_negative(const el_run *run) { return (run->op[EL_OP_FLAGS] & EL_OP_NEGATIVE) != 0; }
 
 static inline uint32_t el_update_dither(const el_run *run) { return run->dither + run->op[EL_OP_ID] * EL_RNG_OP; }
 

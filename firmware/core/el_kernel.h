@@ -10,7 +10,11 @@
 #if defined(__GNUC__)
 #define EL_ALONE __attribute__((noinline, unused))
 #define EL_RARE __attribute__((noinline, unused, cold)) /* small rather than fast */
+#define EL_LIKELY(x) __builtin_expect(!!(x), 1)
+#define el_aligned(p) __builtin_assume_aligned(p, 4)
 #else
+#define EL_LIKELY(x) (x)
+#define el_aligned(p) (p)
 #define EL_ALONE
 #define EL_RARE
 #endif

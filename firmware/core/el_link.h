@@ -33,6 +33,9 @@ typedef struct el_link {
   uint16_t rx_len;
   uint16_t guesses[EL_RESULTS]; /* ring of the last predictions, by step % EL_RESULTS */
   uint32_t first_guess;         /* step of the oldest one that is known */
+#ifdef EL_PAIRING
+  struct el_pairing *pairing; /* firmware/pairing; set after el_link_init. NULL: nobody is let in */
+#endif
 #ifdef EL_SMALL /* one buffer: every handler has read its request before it writes the answer */
   union {
     uint8_t rx[EL_MAX_FRAME + 4];
@@ -56,5 +59,24 @@ uint16_t el_frame_feed(el_link *link, uint8_t byte);
 /* frame.c: adds the CRC to link->tx[0..n) and sends it COBS-encoded. */
 void el_frame_send(el_link *link, uint16_t n);
 uint32_t el_crc32(uint32_t crc, const uint8_t *bytes, uint32_t n); /* start with 0, as zlib does */
+
+/* What paired images ask before they do as they are told (firmware/pairing). Others let everybody write, and have no code for it. */
+#ifdef EL_PAIRING
+/* Is the frame in link->rx one that may be obeyed? Returns its length (a sealed one is opened in place), 0 if there is nothing to be
+ * done, or an EL_ERR_*. */
+int el_pairing_admit(el_link *link, uint16_t frame_bytes);
+/* Writes the TLV of hello_r that says which key counts; returns its length. */
+uint16_t el_pairing_hello(const el_link *link, uint8_t *out);
+/* Has a plan of this size been signed? Are these bytes that plan? Then it runs, and no older one is taken any more; it does not, if that
+ * cannot be kept. */
+int el_pairing_expects(const el_link *link, uint32_t size);
+int el_pairing_check(const el_link *link, const uint8_t *plan, uint32_t size);
+int el_pairing_accept(el_link *link);
+#else
+#define el_pairing_hello(link, out) 0
+#define el_pairing_expects(link, size) EL_OK
+#define el_pairing_check(link, plan, size) EL_OK
+#define el_pairing_accept(link) EL_OK
+#endif
 
 #endif

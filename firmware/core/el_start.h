@@ -9,12 +9,14 @@
 
 #include "edgelearn.h"
 #include "el_hal.h"
+#include "el_order.h"
 
 /* After el_open. EL_ERR_SIZE, and nothing is changed, if it is no state of this plan's size. */
 static inline int el_start(el_t *el, EL_ROM uint8_t *state, uint32_t bytes) {
   if (!el || !state || !el->plan) return EL_ERR_ARG;
   if (bytes != el->state_bytes) return EL_ERR_SIZE;
   for (uint32_t i = 0; i < bytes; i++) el->state[i] = el_rom_u8(state + i);
+  el_turn_state(el);
   return EL_OK;
 }
 

@@ -22,7 +22,7 @@ static void conv(el_run *run, const el_arg *W, const el_arg *x, const el_arg *b,
   uint8_t relu = run->op[EL_OP_FLAGS] & EL_OP_RELU;
   el_narrow out = el_narrow_begin(y, e);
   uint32_t at = 0;
-  el_inner inner = el_inner_begin(&out, b, e, relu);
+  const int32_t unit = el_inner_unit(&out, b, e, relu);
   el_window_of(&v, W, x, y);
   for (uint32_t oy = 0; oy < v.out_height; oy++) {
     for (uint32_t ox = 0; ox < v.out_width; ox++) {
@@ -31,8 +31,8 @@ static void conv(el_run *run, const el_arg *W, const el_arg *x, const el_arg *b,
         int32_t z[4];
         n = W->rows - row < 4 ? W->rows - row : 4;
         see(&v.view, W, (const int8_t *)x->p + v.x, v.w, n, z);
-        if (inner.unit) {
-          el_inner_rows(&inner, z, (const int16_t *)b->p + row, n, (uint8_t *)y->p + at);
+        if (unit) {
+          el_inner_rows(&out, unit, z, (const int16_t *)b->p + row, n, (uint8_t *)y->p + at);
           continue;
         }
         if (b) el_add_bias(z, (const int16_t *)b->p + row, n, (int16_t)(e - b->e));
@@ -40,7 +40,7 @@ static void conv(el_run *run, const el_arg *W, const el_arg *x, const el_arg *b,
       }
     }
   }
-  el_narrow_end(run, y, out.saturated + inner.saturated, out.maximum > inner.maximum ? out.maximum : inner.maximum);
+  el_narrow_end(run, y, out.saturated, out.maximum);
 }
 
 void el_k_conv(el_run *run, const el_arg *a) { conv(run, &a[0], &a[1], NULL, &a[2]); }

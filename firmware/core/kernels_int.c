@@ -32,26 +32,28 @@ static void narrow_product(el_run *run, el_inputs *in, const el_arg *W, int16_t 
   const int8_t *w = W->p;
   uint8_t relu = run->op[EL_OP_FLAGS] & EL_OP_RELU;
   el_narrow out = el_narrow_begin(y, e);
-  el_inner inner = el_inner_begin(&out, b, e, relu);
+  const int32_t unit = el_inner_unit(&out, b, e, relu);
   for (uint32_t row = 0, n, rows = W->rows; row < rows; row += n, w += n * W->cols) {
     int32_t z[EL_TILE];
     n = rows - row < EL_TILE ? rows - row : EL_TILE;
     el_dot_inputs(w, in, n, z);
-    if (inner.unit) {
-      el_inner_rows(&inner, z, (const int16_t *)b->p + row, n, (uint8_t *)y->p + row);
+    if (unit) {
+      el_inner_rows(&out, unit, z, (const int16_t *)b->p + row, n, (uint8_t *)y->p + row);
       continue;
     }
     if (b) el_add_bias(z, (const int16_t *)b->p + row, n, (int16_t)(e - b->e));
     el_narrow_rows(&out, z, row, n, relu);
   }
-  el_narrow_end(run, y, out.saturated + inner.saturated, out.maximum > inner.maximum ? out.maximum : inner.maximum);
+  el_narrow_end(run, y, out.saturated, out.maximum);
 }
 
 #ifdef EL_CMSIS_NN
 #include "el_product_cmsis.h"
 #endif
 
-static void product(el_run *run, const el_arg *W, const el_arg *x, const el_arg *b, const el_arg *y) {
+/* W and x are the first two operands: with four arguments none lies on the stack. */
+static void product(el_run *run, const el_arg *W, const el_arg *b, const el_arg *y) {
+  const el_arg *x = W + 1;
   int16_t e = (int16_t)(W->e + x->e);
   el_inputs in;
 #ifdef EL_CMSIS_NN
@@ -66,8 +68,8 @@ static void product(el_run *run, const el_arg *W, const el_arg *x, const el_arg 
   if (b) el_add_bias(y->p, b->p, W->rows, (int16_t)(e - b->e));
 }
 
-void el_k_affine(el_run *run, const el_arg *a) { product(run, &a[0], &a[1], &a[2], &a[3]); }
-void el_k_matvec(el_run *run, const el_arg *a) { product(run, &a[0], &a[1], NULL, &a[2]); }
+void el_k_affine(el_run *run, const el_arg *a) { product(run, a, &a[2], &a[3]); }
+void el_k_matvec(el_run *run, const el_arg *a) { product(run, a, NULL, &a[2]); }
 
 /* What el_narrow_rows does for n errors of 16 bits that are shifted to the right, by less than 31. */
 static inline void narrow_errors(el_narrow *out, const int32_t *z, uint32_t at, uint32_t n) {
@@ -114,60 +116,55 @@ void el_k_matvec_t_mask(el_run *run, const el_arg *a) { transposed(run, &a[0], &
 
 /* --- updates --- */
 
-/* k for an error d of at most 16 bits, in units of the weight; run->op says the sign. */
-EL_RARE static int32_t multiplier(int32_t d, int16_t shift, uint8_t negative) {
-  const int32_t bound = (int32_t)1 << 22;
-  int32_t k = el_shift(d, shift);
-  k = k > bound ? bound : k < -bound ? -bound : k;
-  return negative ? -k : k;
-}
+/* Any k. Most are of errors that are shifted to the right: see update_rows. */
+EL_RARE static int32_t multiplier(const el_rate *rate, int32_t d) { return el_k_of(rate, d); }
 
-/* The same; |d| < 2^15, so that what is shifted to the right cannot exceed the bound. */
-static inline int32_t fast_multiplier(int32_t d, int16_t shift, uint8_t negative) {
-  if (shift <= 0 || shift > 30) return multiplier(d, shift, negative);
-  int32_t sign = d >> 31, m = (((d ^ sign) - sign) + ((int32_t)1 << (shift - 1))) >> shift;
-  sign ^= -(int32_t)negative;
-  return (m ^ sign) - sign;
+/* Rows of weights whose k is not 0, by this part of the inputs. To round half away from zero is to round half up, less one unit of d below
+ * zero; where d is not shifted to the right, that is at least not 0. */
+static void update_rows(const el_rate *rate, const el_arg *W, const int16_t *errors, const el_inputs *in, uint32_t dither) {
+  const uint8_t shift = (uint8_t)(rate->shift > 0 ? rate->shift : 0);
+  const int32_t half = (int32_t)1 << shift >> 1;
+  for (const int16_t *d = errors, *end = d + W->rows; d < end; d++) {
+    int32_t k = (*d + half + (*d >> 15)) >> shift;
+    if (EL_LIKELY(!k)) continue;
+    uint32_t row = (uint32_t)(d - errors);
+    k = !shift ? multiplier(rate, *d) : rate->negative ? -k : k;
+    el_update_part((int8_t *)W->p + row * W->cols, in, k, dither + row * EL_RNG_ROW);
+  }
 }
 
 void el_k_outer_update(el_run *run, const el_arg *a) {
-  const el_arg *W = &a[0], *x = &a[2];
-  int16_t shift = el_update_shift(run, W, a[1].e, x->e);
-  uint8_t negative = el_is_negative(run);
-  uint32_t cols = W->cols;
+  const el_arg *W = &a[0];
+  const el_rate rate = el_summed_rate(run, W, &a[1], a[2].e, 1);
+  const uint32_t dither = el_update_dither(run);
   el_inputs in;
-  if (el_all_zero(a[1].p, W->rows)) return;
-  el_begin(&in, x->p, cols);
-  do {
-    uint32_t r = el_update_dither(run);
-    int8_t *w = W->p;
-    for (const int16_t *d = a[1].p, *end = d + W->rows; d < end; d++, w += cols, r += EL_RNG_ROW) {
-      int32_t k = *d ? fast_multiplier(*d, shift, negative) : 0;
-      if (k) el_update_part(w, &in, k, r);
-    }
-  } while (el_more(&in));
+  if (rate.shift > 16 || el_all_zero(a[1].p, W->rows)) return; /* every k is 0 */
+  el_begin(&in, a[2].p, W->cols);
+  do update_rows(&rate, W, a[1].p, &in, dither);
+  while (el_more(&in));
 }
 
-/* One element of a vector of any type. */
-EL_RARE static void update_element(const el_arg *b, uint32_t i, int32_t k, uint32_t r, int32_t limit) {
-  int32_t change = (k + (int32_t)(r >> 16)) >> 16;
-  if (k) el_store(b->p, b->dtype, i, el_clamp(el_load_q(b, i) - change, limit));
+EL_RARE static void update_elements(const el_arg *b, const el_arg *d, const el_rate *rate, uint32_t r, int32_t limit) {
+  for (uint32_t i = 0, n = el_elements(b); i < n; i++, r += EL_RNG_ROW) {
+    int32_t change = (multiplier(rate, el_load_q(d, i)) + (int32_t)(r >> 16)) >> 16;
+    if (change) el_store(b->p, b->dtype, i, el_clamp(el_load_q(b, i) - change, limit));
+  }
 }
 
 void el_k_vec_update(el_run *run, const el_arg *a) {
   const el_arg *b = &a[0], *d = &a[1];
-  int16_t shift = el_update_shift(run, b, d->e, 0), *wide = b->p;
-  uint8_t negative = el_is_negative(run);
-  uint32_t r = el_update_dither(run), n = el_elements(b);
+  const el_rate rate = el_summed_rate(run, b, d, 0, 1);
+  uint32_t r = el_update_dither(run);
   int32_t limit = el_weight_limit(run->slots, b);
-  if (b->dtype != EL_DTYPE_I16 || d->dtype != EL_DTYPE_I16) {
-    for (uint32_t i = 0; i < n; i++, r += EL_RNG_ROW) update_element(b, i, multiplier(el_load_q(d, i), shift, negative), r, limit);
+  if (b->dtype != EL_DTYPE_I16 || d->dtype != EL_DTYPE_I16 || rate.shift > 0) {
+    update_elements(b, d, &rate, r, limit);
     return;
   }
-  for (const int16_t *at = d->p, *end = at + n; at < end; at++, wide++, r += EL_RNG_ROW) {
-    int32_t k = *at ? fast_multiplier(*at, shift, negative) : 0;
-    if (k) *wide = (int16_t)el_clamp(*wide - ((k + (int32_t)(r >> 16)) >> 16), limit);
-  }
+  const uint8_t left = (uint8_t)(rate.shift < -22 ? 22 : -rate.shift);
+  const int32_t unit = (rate.negative ? -1 : 1) * ((int32_t)1 << left), most = rate.bound >> left;
+  int16_t *w = b->p;
+  for (const int16_t *error = d->p, *end = error + el_elements(b); error < end; error++, w++, r += EL_RNG_ROW)
+    if (*error) *w = (int16_t)el_clamp(*w - ((el_clamp(*error, most) * unit + (int32_t)(r >> 16)) >> 16), limit);
 }
 
 #endif

@@ -4,6 +4,7 @@
 #include "el_bytes.h"
 #include "el_core.h"
 #include "el_link.h"
+#include "el_power.h"
 
 #ifndef EL_FIRMWARE
 #define EL_FIRMWARE 0x000100u /* major, minor, patch */
@@ -95,8 +96,26 @@ static EL_APART void on_hello(el_link *link, const request *q) {
   el_put16(body + EL_HELLO_R_MAX_FRAME, EL_MAX_FRAME);
   el_put16(body + EL_HELLO_R_RX_BUFFER, hal->rx_buffer);
   el_put32(body + EL_HELLO_R_POOL, link->pool_bytes);
-  reply(link, EL_MSG_HELLO_R, EL_HELLO_R_FIXED);
+  reply(link, EL_MSG_HELLO_R, (uint16_t)(EL_HELLO_R_FIXED + el_pairing_hello(link, body + EL_HELLO_R_FIXED)));
 }
+
+/* --- the supply --------------------------------------------------------------------------------------------------- */
+
+#ifdef EL_SMALL
+#define moment(link, what) ((void)0)
+#define supply(link, q, n) (n)
+#else
+static void moment(const el_link *link, uint8_t what) {
+  if (link->hal->power) link->hal->power->moment(link->hal, what);
+}
+
+/* What meter and marker answer, behind `n` bytes of a reply's body; returns its bytes then. */
+static uint16_t supply(el_link *link, const request *q, uint16_t n) {
+  const uint16_t room = (uint16_t)(EL_MAX_FRAME - HEADER_BYTES - n);
+  if (link->hal->power) n = (uint16_t)(n + link->hal->power->asked(link->hal, q->data, q->n, reply_body(link) + n, room));
+  return n;
+}
+#endif
 
 static EL_APART void on_stats(el_link *link, const request *q) {
   const el_hal *hal = link->hal;
@@ -116,7 +135,7 @@ static EL_APART void on_stats(el_link *link, const request *q) {
   el_put32(body + EL_STATS_R_BUSY_US, stats.busy_us);
   el_put32(body + EL_STATS_R_OVERRUNS, hal->overruns ? hal->overruns(hal->ctx) : 0);
   el_put32(body + EL_STATS_R_BAD_FRAMES, link->bad_frames);
-  reply(link, EL_MSG_STATS_R, EL_STATS_R_FIXED);
+  reply(link, EL_MSG_STATS_R, supply(link, q, EL_STATS_R_FIXED));
 }
 
 /* --- the plan ----------------------------------------------------------------------------------------------------- */
@@ -166,6 +185,11 @@ static EL_APART void on_plan_begin(el_link *link, const request *q) {
     status(link, link->fixed_plan ? EL_ERR_PLAN_FIXED : EL_ERR_MEMORY, 0);
     return;
   }
+  int err = el_pairing_expects(link, size);
+  if (err) {
+    status(link, err, 0);
+    return;
+  }
   link->phase = EL_PHASE_EMPTY;
   link->plan_size = size;
   link->plan_hash = hash;
@@ -185,6 +209,13 @@ static EL_APART void on_plan_data(el_link *link, const request *q) {
   status(link, err, link->plan_got);
 }
 
+/* The plan is whole: is it signed, where that counts? */
+static int take_plan(el_link *link, uint32_t size) {
+  int err = el_pairing_check(link, link->pool, size);
+  if (err == EL_OK) err = adopt(link, link->pool, size, (size + 7u) & ~(uint32_t)7);
+  return err == EL_OK ? el_pairing_accept(link) : err;
+}
+
 static EL_APART void on_plan_end(el_link *link, const request *q) {
   uint32_t size = link->plan_size;
   uint32_t hash = link->plan_hash;
@@ -193,7 +224,7 @@ static EL_APART void on_plan_end(el_link *link, const request *q) {
   if (link->phase != EL_PHASE_EMPTY) err = EL_OK; /* asked again: the plan runs already */
   else if (size == 0) err = EL_ERR_PHASE;
   else if (link->plan_got != size) err = EL_ERR_SIZE;
-  else err = adopt(link, link->pool, size, (size + 7u) & ~(uint32_t)7);
+  else err = take_plan(link, size);
   if (err == EL_OK && link->plan_hash != hash) { /* whole, but not the one that was announced */
     link->plan_hash = hash;
     link->phase = EL_PHASE_EMPTY;
@@ -222,7 +253,7 @@ static EL_APART void on_init(el_link *link, const request *q) {
 }
 
 static EL_APART void on_state_read(el_link *link, const request *q) {
-  const el_t *el = link->el;
+  el_t *el = link->el;
   uint8_t *body = reply_body(link);
   uint32_t off = el_get32(q->body + EL_STATE_READ_OFF);
   uint16_t n = el_get16(q->body + EL_STATE_READ_LEN);
@@ -235,28 +266,38 @@ static EL_APART void on_state_read(el_link *link, const request *q) {
   if (n > el->state_bytes - off) n = (uint16_t)(el->state_bytes - off);
   el_put32(body + EL_STATE_DATA_OFF, off);
   el_put32(body + EL_STATE_DATA_STEP, step_now(link));
+  el_turn_state(el);
   memcpy(body + EL_STATE_DATA_FIXED, el->state + off, n);
+  el_turn_state(el);
   reply(link, EL_MSG_STATE_DATA, (uint16_t)(EL_STATE_DATA_FIXED + n));
 }
 
 static EL_APART void on_state_write(el_link *link, const request *q) {
-  const el_t *el = link->el;
+  el_t *el = link->el;
   uint32_t off = el_get32(q->body + EL_STATE_WRITE_OFF);
   int err = EL_OK;
   if (link->phase == EL_PHASE_EMPTY) err = EL_ERR_PHASE;
   else if (off > el->state_bytes || q->n > el->state_bytes - off) err = EL_ERR_SIZE;
   else {
     link->phase = EL_PHASE_PLAN; /* half old, half new, until state_done */
+    el_turn_state(el);
     memcpy(el->state + off, q->data, q->n);
+    el_turn_state(el);
   }
   status(link, err, err ? 0 : off + q->n);
 }
 
+static uint32_t state_crc(el_t *el) {
+  el_turn_state(el);
+  uint32_t crc = el_crc32(0, el->state, el->state_bytes);
+  el_turn_state(el);
+  return crc;
+}
+
 static EL_APART void on_state_done(el_link *link, const request *q) {
-  const el_t *el = link->el;
   int err = EL_OK;
   if (link->phase == EL_PHASE_EMPTY) err = EL_ERR_PHASE;
-  else if (el_crc32(0, el->state, el->state_bytes) != el_get32(q->body + EL_STATE_DONE_CRC)) err = EL_ERR_CRC;
+  else if (state_crc(link->el) != el_get32(q->body + EL_STATE_DONE_CRC)) err = EL_ERR_CRC;
   else if (link->phase != EL_PHASE_READY) state_ready(link);
   status(link, err, step_now(link));
 }
@@ -285,7 +326,10 @@ static EL_APART int stage(el_link *link, uint8_t kind, uint16_t off, const reque
   if (q->n > input - off) return EL_ERR_SIZE;
   memcpy(el_input(link->el) + off, q->data, q->n);
   link->part = (uint16_t)(off + q->n);
-  if (link->part == input) return 1;
+  if (link->part == input) {
+    el_turn_input(link->el);
+    return 1;
+  }
   link->part_kind = kind;
   return 0;
 }
@@ -293,7 +337,9 @@ static EL_APART int stage(el_link *link, uint8_t kind, uint16_t off, const reque
 static EL_APART int learn(el_link *link, uint16_t label) {
   uint16_t guess = EL_NO_LABEL;
   uint32_t step = el_step(link->el);
+  moment(link, EL_MOMENT_BEGIN);
   int err = el_learn_staged(link->el, label, &guess);
+  moment(link, EL_MOMENT_END);
   if (err == EL_OK) link->guesses[step % EL_RESULTS] = guess;
   return err;
 }
@@ -324,8 +370,12 @@ static EL_APART void on_infer(el_link *link, const request *q) {
   if (link->phase != EL_PHASE_READY) got = EL_ERR_PHASE;
   else if (id != link->infer_id) got = EL_ERR_STEP;
   else got = stage(link, EL_MSG_INFER, off, q);
-  if (got > 0) got = el_infer_staged(link->el, &label);
-  else if (got == 0) return;
+  if (got == 0) return;
+  if (got > 0) {
+    moment(link, EL_MOMENT_BEGIN);
+    got = el_infer_staged(link->el, &label);
+    moment(link, EL_MOMENT_END);
+  }
   result(link, id, got, label);
 }
 
@@ -355,6 +405,12 @@ static int keeps_part(uint8_t code) {
 }
 
 static EL_APART void dispatch(el_link *link, uint16_t frame_bytes) {
+#ifdef EL_PAIRING
+  int admitted = el_pairing_admit(link, frame_bytes);
+  if (admitted < 0) status(link, admitted, 0);
+  if (admitted <= 0) return;
+  frame_bytes = (uint16_t)admitted;
+#endif
   request q = {link->rx + HEADER_BYTES, 0, 0};
   uint16_t n = (uint16_t)(frame_bytes - HEADER_BYTES);
   int err;
@@ -378,6 +434,7 @@ static EL_APART void dispatch(el_link *link, uint16_t frame_bytes) {
 uint32_t el_link_poll(el_link *link) {
   uint8_t chunk[CHUNK];
   uint32_t n = (uint32_t)link->hal->rx(link->hal->ctx, chunk, sizeof chunk);
+  if (n == 0) moment(link, EL_MOMENT_POLL); /* we would only wait */
   for (uint32_t i = 0; i < n; i++) {
     uint16_t frame_bytes = el_frame_feed(link, chunk[i]);
     if (frame_bytes) dispatch(link, frame_bytes);

@@ -188,25 +188,41 @@ EL_RARE static void move_exponent(el_t *el, uint8_t i) {
   memset(window, 0, WINDOW_BYTES);
 }
 
+/* How many of a tensor's weights sit at the limit? Of int8 four are looked at together, except by cores whose nets are small. */
+EL_ALONE static uint32_t full_weights(const el_arg *t, int32_t limit) {
+  uint32_t j = 0, n = el_elements(t), full = 0;
+#if !defined(EL_SMALL) && !defined(__ARM_ARCH_6M__)
+  const uint32_t ones = 0x01010101u, tops = ones << 7;
+  const uint8_t *p = el_aligned(t->p); /* el_verify has seen to it */
+  for (; limit == 127 && n - j >= 4; j += 4) {
+    uint32_t v, sign;
+    memcpy(&v, p + j, 4);
+    sign = v >> 7 & ones;
+    v = ((v ^ ((sign << 8) - sign)) + sign + ones) & tops; /* |q| + 1: its top bit says 127 */
+    if (v) full += (v >> 7) * ones >> 24;
+  }
+#endif
+  for (; j < n; j++) {
+    int32_t q = el_load_q(t, j);
+    full += q == limit || q == -limit;
+  }
+  return full;
+}
+
 /* Halves a weight tensor, stochastically, if more than 1 % of it sits at the limit. */
 EL_RARE static void halve(el_t *el, uint8_t i, uint32_t step) {
   EL_PLAN uint8_t *slot = slots(el) + (uint32_t)i * EL_SLOT_BYTES;
   el_arg t;
   if (slot[EL_SLOT_KIND] != EL_SLOT_IS_WEIGHT) return;
   resolve(el, slot[EL_SLOT_TENSOR], &t);
-  int32_t limit = el_weight_limit(slots(el), &t);
-  uint32_t n = el_elements(&t), full = 0;
-  for (uint32_t j = 0; j < n; j++) {
-    int32_t q = el_load_q(&t, j);
-    full += q == limit || q == -limit;
-  }
-  if (full * 100 <= n || exps(el)[i] >= EL_EXP_LIMIT) return;
+  uint32_t n = el_elements(&t);
+  if (full_weights(&t, el_weight_limit(slots(el), &t)) * 100 <= n || exps(el)[i] >= EL_EXP_LIMIT) return;
   uint32_t r = el_mix(el_seed(el)) + step * EL_RNG_STEP + ((uint32_t)slot[EL_SLOT_TENSOR] + EL_RNG_HALVE) * EL_RNG_OP;
   for (uint32_t j = 0; j < n; j++, r += EL_RNG_COLUMN) el_store(t.p, t.dtype, j, (el_load_q(&t, j) + (int32_t)(r >> 31)) >> 1);
   exps(el)[i]++;
 }
 
-static EL_APART void rescale(el_t *el, uint32_t step) {
+EL_ALONE static void rescale(el_t *el, uint32_t step) {
   uint16_t moves = header16(el, EL_HEADER_RESCALE_EVERY), halves = header16(el, EL_HEADER_HALVE_EVERY);
   uint8_t n = el->plan[EL_HEADER_N_SLOTS];
   if (moves && step % moves == 0)
@@ -217,14 +233,21 @@ static EL_APART void rescale(el_t *el, uint32_t step) {
 
 /* --- entries --- */
 
+/* How often the rate has been halved before this step. */
+EL_RARE static uint8_t drops_before(const el_t *el, uint32_t step) {
+  uint8_t drops = 0;
+  for (EL_PLAN uint8_t *drop = el->plan + EL_HEADER_BYTES, *end = slots(el); drop < end; drop += 4) drops = (uint8_t)(drops + (step >= el_plan32(drop)));
+  return drops;
+}
+
 static void run_ops(el_t *el, EL_PLAN uint8_t *op, uint16_t count, uint8_t counting) {
+  EL_PLAN uint8_t *const end = op + (uint32_t)count * EL_OP_BYTES;
   uint32_t step = el_step(el);
-  el_run run = {el, op, exps(el), stats(el), slots(el), el_mix(el_seed(el)) + step * EL_RNG_STEP, 0, counting, 0};
-  for (EL_PLAN uint8_t *drop = el->plan + EL_HEADER_BYTES; drop < run.slots; drop += 4) run.drops = (uint8_t)(run.drops + (step >= el_plan32(drop)));
+  el_run run = {el, op, exps(el), stats(el), slots(el), el_mix(el_seed(el)) + step * EL_RNG_STEP, drops_before(el, step), counting, 0};
   EL_PLAN uint8_t *table = tensors(el);
   const int8_t *exponents = exponents_of(el);
   uint8_t *const regions[] = {el->arena, el->state};
-  for (EL_PLAN uint8_t *end = op + (uint32_t)count * EL_OP_BYTES; run.op < end; run.op += EL_OP_BYTES) {
+  for (; run.op < end; run.op += EL_OP_BYTES) {
     el_arg a[4];
     EL_PLAN uint8_t *index = run.op + EL_OP_A0, *last = index + (run.op[EL_OP_FLAGS] >> EL_OP_ARGS_SHIFT);
     for (el_arg *arg = a; index < last; arg++) read_tensor(regions, table + (uint32_t)*index++ * EL_TENSOR_BYTES, exponents, arg);
@@ -260,14 +283,17 @@ int el_learn_staged(el_t *el, uint16_t label, uint16_t *out_guess) {
   return EL_OK;
 }
 
+/* By itself, so that what it needs of the stack is given back before a sample is learnt. */
+EL_RARE static void take(el_t *el, const void *sample) { memcpy(el_input(el), sample, (size_t)el_input_bytes(el)); }
+
 int el_infer(el_t *el, const void *sample, uint16_t *out_label) {
   if (!el || !sample || !out_label || !el->plan) return EL_ERR_ARG;
-  memcpy(el_input(el), sample, (size_t)el_input_bytes(el));
+  take(el, sample);
   return el_infer_staged(el, out_label);
 }
 
 int el_learn(el_t *el, const void *sample, uint16_t label, uint16_t *out_guess) {
   if (!el || !sample || !el->plan) return EL_ERR_ARG;
-  memcpy(el_input(el), sample, (size_t)el_input_bytes(el));
+  take(el, sample);
   return el_learn_staged(el, label, out_guess);
 }

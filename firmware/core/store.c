@@ -99,9 +99,7 @@ static int write_slot(const el_t *el, uint8_t slot, const uint8_t *header) {
   return code || (memcmp(kept, header, HEADER_BYTES) == 0 && matches(el, slot, header)) ? code : EL_ERR_NV;
 }
 
-int el_save(el_t *el) {
-  int code = usable(el);
-  if (code) return code;
+static int save(const el_t *el) {
   uint8_t header[HEADER_BYTES], count = slot_count(el);
   int now = newest(el, header);
   el_put32(header, MAGIC);
@@ -109,8 +107,17 @@ int el_save(el_t *el) {
   el_put32(header + 8, el->plan_hash);
   el_put32(header + 12, el->state_bytes);
   el_put32(header + 16, el_crc32(el_crc32(0, header, HEADER_BYTES - 4), el->state, el->state_bytes));
-  code = EL_ERR_NV;
+  int code = EL_ERR_NV;
   for (int next = now + 1, left = now < 0 ? count : count - 1; code && left--; next++) code = write_slot(el, (uint8_t)(next % count), header);
+  return code;
+}
+
+int el_save(el_t *el) {
+  int code = usable(el);
+  if (code) return code;
+  el_turn_state(el);
+  code = save(el);
+  el_turn_state(el);
   return code;
 }
 
@@ -124,7 +131,10 @@ int el_load(el_t *el) {
     int slot = newest(el, header);
     if (slot < 0) break;
     if (read_at(el, start_of(el, (uint8_t)slot) + HEADER_BYTES, el->state, el->state_bytes)) continue;
-    if (el_crc32(el_crc32(0, header, HEADER_BYTES - 4), el->state, el->state_bytes) == el_get32(header + 16)) return EL_OK;
+    if (el_crc32(el_crc32(0, header, HEADER_BYTES - 4), el->state, el->state_bytes) == el_get32(header + 16)) {
+      el_turn_state(el);
+      return EL_OK;
+    }
   }
   if (!code) return EL_ERR_NV;
   el_init_state(el, seed);

@@ -12,6 +12,15 @@
 #define EL_PHASE_EMPTY 0
 #define EL_PHASE_PLAN 1
 #define EL_PHASE_READY 2
+#define EL_TLV_POWER 2
+#define EL_TLV_MARKER 3
+#define EL_TLV_PAIRING 4
+#define EL_POWER_SILENT 0
+#define EL_POWER_MEASURED 1
+#define EL_POWER_SYNTHETIC 2
+#define EL_MARKER_LOW 0
+#define EL_MARKER_HIGH 1
+#define EL_MARKER_WORK 2
 
 #define EL_MSG_HELLO 0x01
 #define EL_HELLO_PROTO 0
@@ -70,6 +79,22 @@
 #define EL_MSG_RESULTS 0x0e
 #define EL_RESULTS_FIXED 0
 
+#define EL_MSG_PAIR 0x10
+#define EL_PAIR_NONCE 0
+#define EL_PAIR_FIXED 16
+
+#define EL_MSG_SEALED 0x11
+#define EL_SEALED_COUNTER 0
+#define EL_SEALED_TAG 4
+#define EL_SEALED_FIXED 20
+
+#define EL_MSG_PLAN_SIGN 0x12
+#define EL_PLAN_SIGN_COUNTER 0
+#define EL_PLAN_SIGN_SIZE 4
+#define EL_PLAN_SIGN_DIGEST 8
+#define EL_PLAN_SIGN_SIGNATURE 40
+#define EL_PLAN_SIGN_FIXED 104
+
 #define EL_MSG_HELLO_R 0x81
 #define EL_HELLO_R_PROTO 0
 #define EL_HELLO_R_BOOT_ID 2
@@ -109,6 +134,11 @@
 #define EL_STATE_DATA_STEP 4
 #define EL_STATE_DATA_FIXED 8
 
+#define EL_MSG_PAIR_R 0x90
+#define EL_PAIR_R_NONCE 0
+#define EL_PAIR_R_TAG 16
+#define EL_PAIR_R_FIXED 32
+
 #define EL_MSG_STATS_R 0x8b
 #define EL_STATS_R_STATE 0
 #define EL_STATS_R_ARENA 4
@@ -121,6 +151,22 @@
 #define EL_STATS_R_OVERRUNS 32
 #define EL_STATS_R_BAD_FRAMES 36
 #define EL_STATS_R_FIXED 40
+
+#define EL_POWER_KIND 0
+#define EL_POWER_PERIOD_US 1
+#define EL_POWER_COUNT 5
+#define EL_POWER_FAILED 9
+#define EL_POWER_COVERED_US 13
+#define EL_POWER_MISSED_US 17
+#define EL_POWER_WORK_US 21
+#define EL_POWER_SEEN_US 25
+#define EL_POWER_ENERGY_PJ 29
+#define EL_POWER_WORK_PJ 37
+#define EL_POWER_RESOLUTION_UA 45
+#define EL_POWER_PEAK_UW 49
+#define EL_POWER_UA 53
+#define EL_POWER_MV 57
+#define EL_POWER_FIXED 61
 
 /* X(NAME, handler, does it end in TLVs?) for all that a host may ask. */
 #define EL_REQUESTS(X) \

@@ -33,6 +33,15 @@ _PROTO_CONSTANTS = {
     "EL_PHASE_EMPTY": messages.PHASE_EMPTY,
     "EL_PHASE_PLAN": messages.PHASE_PLAN,
     "EL_PHASE_READY": messages.PHASE_READY,
+    "EL_TLV_POWER": messages.TLV_POWER,
+    "EL_TLV_MARKER": messages.TLV_MARKER,
+    "EL_TLV_PAIRING": messages.TLV_PAIRING,
+    "EL_POWER_SILENT": messages.POWER_SILENT,
+    "EL_POWER_MEASURED": messages.POWER_MEASURED,
+    "EL_POWER_SYNTHETIC": messages.POWER_SYNTHETIC,
+    "EL_MARKER_LOW": messages.MARKER_LOW,
+    "EL_MARKER_HIGH": messages.MARKER_HIGH,
+    "EL_MARKER_WORK": messages.MARKER_WORK,
 }
 
 
@@ -51,11 +60,15 @@ def header(name: str, source: str, lines: list[str]) -> str:
 def _message_lines(message: messages.MessageType) -> list[str]:
     """Code, offset of each field within the body, and the size of all fixed fields."""
     name = message.name.upper()
-    lines, offset = [f"#define EL_MSG_{name} {message.code:#04x}"], 0
-    for field, letter in message.fields:
+    return [f"#define EL_MSG_{name} {message.code:#04x}", *_field_lines(name, message.fields)]
+
+
+def _field_lines(name: str, fields: tuple[tuple[str, str], ...]) -> list[str]:
+    lines, offset = [], 0
+    for field, letter in fields:
         lines.append(f"#define EL_{name}_{field.upper()} {offset}")
         offset += struct.calcsize("<" + letter)
-    return [*lines, f"#define EL_{name}_FIXED {message.fixed.size}", ""]
+    return [*lines, f"#define EL_{name}_FIXED {offset}", ""]
 
 
 def _request_lines() -> list[str]:
@@ -75,7 +88,8 @@ def proto_header() -> str:
         for name, value in _PROTO_CONSTANTS.items()
     ]
     per_message = [line for message in messages.MESSAGES for line in _message_lines(message)]
-    return header("el_proto.h", "edgelearn/link/messages.py", [*constants, "", *per_message, *_request_lines()])
+    lines = [*constants, "", *per_message, *_field_lines("POWER", messages.POWER), *_request_lines()]
+    return header("el_proto.h", "edgelearn/link/messages.py", lines)
 
 
 def _defines(prefix: str, values: dict[str, int]) -> list[str]:

@@ -36,6 +36,8 @@ typedef struct el_hal {
   int (*nv_read)(void *ctx, uint32_t off, uint8_t *out, uint32_t n);
   int (*nv_erase)(void *ctx, uint32_t off); /* the page that starts there */
   int (*nv_prog)(void *ctx, uint32_t off, const uint8_t *bytes, uint32_t n); /* off and n: multiples of 4 */
+
+  struct el_power *power; /* core/el_power.h: a meter in the supply, a pin for one on the bench; NULL: neither */
 #endif
 } el_hal;
 

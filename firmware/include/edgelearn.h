@@ -66,7 +66,10 @@ enum {
   EL_ERR_UNKNOWN = -16, /* a message that this firmware does not know */
   EL_ERR_PLAN_FIXED = -17, /* the plan is compiled in: another is refused */
   EL_ERR_TOKEN = -18,   /* of an agent under Linux, never of this runtime: the client has not shown the right token */
-  EL_ERR_BUSY = -19     /* likewise: it is in use by another client */
+  EL_ERR_BUSY = -19,    /* likewise: it is in use by another client */
+  EL_ERR_LOCKED = -20,  /* of a paired board alone: the sender has not shown that it has the key, or its session is over */
+  EL_ERR_SIGNATURE = -21, /* likewise: the plan is not signed, or not with its key */
+  EL_ERR_ROLLBACK = -22 /* likewise: the plan's counter is lower than one that it has taken */
 };
 
 #define EL_NO_LABEL 0xFFFFu

@@ -133,6 +133,20 @@ static void try_lengths(int pattern) {
   end("lengths", pattern_name[pattern], 0, 1);
 }
 
+/* As after relu: no input is negative, and most k are so small that k x has 16 bits. */
+static void try_positive(int pattern) {
+  static const int32_t k[] = {1, -1, 77, -300, 515, -515, 516, -516, 517, -517, 20000, -20000};
+  const int kinds = sizeof k / sizeof *k;
+  begin();
+  memcpy(weights, fresh, sizeof weights);
+  for (int i = 0; i < (int)sizeof inputs; i++) inputs[i] = (int8_t)(inputs[i] < 0 ? -inputs[i] : inputs[i]);
+  for (uint32_t turn = 0; turn < 3; turn++)
+    for (uint32_t n = 1; n < LENGTHS; n++) update(weights + n % 4, inputs + n % 7, n, 2, k[(n + turn) % (uint32_t)kinds], draw() << 8);
+  for (int i = 0; i < kinds; i++) update(weights, inputs, COLS, ROWS, k[i], draw() << 8);
+  mix(weights, sizeof weights);
+  end("update_positive", pattern_name[pattern], 0, 1);
+}
+
 /* Windows of every width, as at the edges of maps, and what an update makes of them. */
 static void try_windows(int pattern) {
   begin();
@@ -215,6 +229,7 @@ int main(void) {
     time_view(pattern);
     try_lengths(pattern);
     try_windows(pattern);
+    try_positive(pattern);
   }
   time_columns();
   time_settle();

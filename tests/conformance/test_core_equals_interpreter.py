@@ -22,6 +22,7 @@ CASES = [
     ("mono-forward", (1,), {}),
     ("mono-forward", (33,), {"gate": 0.0}),
     ("backprop", (32, 32), {"lr": 2**-3}),
+    ("mono-forward", (32,), {"lr": -(2**-8), "gate": 0.0}),  # uphill: updates of the other sign, of odd and even k
 ]
 
 

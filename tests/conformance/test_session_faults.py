@@ -15,7 +15,7 @@ from edgelearn.link.transport import Transport
 from edgelearn.runs import RunStore
 from edgelearn.session import Session, connect
 from edgelearn.testing.faulty_pipe import FaultyPipe
-from tests.faults import Mortal, interrupt
+from tests.faults import Mortal, Pulled, interrupt
 
 STEPS = 1200
 
@@ -53,6 +53,52 @@ def test_a_board_that_restarts_is_brought_back(job: Job, clean: str, deaths: set
     with Session("sim", wrap=wrap) as board:
         assert board.train(job).data["state_sha256"] == clean
     assert pipes[0].writes > max(deaths), "it never died"
+
+
+@pytest.mark.parametrize("power", [False, True], ids=["the board stays on", "the board restarts"])
+def test_a_port_that_is_pulled_out_and_put_back_is_gone_on_with(
+    job: Job, clean: str, power: bool, tmp_path: Path
+) -> None:
+    """Often, in counted time, in tests/link/test_attack.py; here with a terminal that goes away."""
+    times, after = (4, 60_000) if power else (25, 4_000)
+    port = Pulled(tmp_path / "ttyBOARD", after, times, power)
+    try:
+        with Session("sim", str(port.device)) as board:
+            assert board.train(job).data["state_sha256"] == clean
+    finally:
+        port.close()
+    assert port.pulls == times, "it was not pulled so often"
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("board", ["microbit", "mps2-an386"])
+def test_a_bad_line_to_an_emulated_board_changes_nothing(board: str) -> None:
+    short = prepare("digits-tiny", board, steps=60, seed=2)
+
+    def learnt(port: str, rate: float) -> tuple[bytes, int]:
+        pipes: list[FaultyPipe] = []
+
+        def wrap(inner: Transport) -> Transport:
+            pipes.append(FaultyPipe(inner, rate, seed=7))
+            return pipes[0]
+
+        with Session(board if port == "qemu" else "sim", port, wrap=wrap) as session:
+            client = session.client
+            client.send_plan(short.plan if port == "qemu" else prepare("digits-tiny", "sim", steps=60, seed=2).plan)
+            client.init(2)
+            order = short.order(0, 60)
+            client.learn(
+                lambda k: (short.x_train[order[k]].tobytes(), int(short.data.y_train[order[k]])), 0, 60, _heard
+            )
+            return client.read_state(short.state_bytes), pipes[0].faults
+
+    bad, faults = learnt("qemu", 1e-3)
+    assert faults > 3
+    assert bad == learnt("sim", 0.0)[0]
+
+
+def _heard(step: int, guesses: list[int]) -> None:
+    """Nobody wants to know."""
 
 
 @pytest.mark.parametrize(

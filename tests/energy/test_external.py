@@ -170,3 +170,54 @@ def test_options_that_make_no_sense(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         external.options(text)
     assert caught.value.hint
+
+
+# --- a file that is exported when all is over -----------------------------------------------------------------------------------------
+
+
+def test_a_power_profiler_kit_is_waited_for(file: Path) -> None:
+    clock, wall = FakeClock(), FakeClock(NOW)
+
+    def sleep(seconds: float) -> None:
+        """The user exports in two minutes; the program takes a while to write."""
+        clock.sleep(seconds)
+        if clock.now > 1000 + 10 + 120:
+            text = ppk2((4.0, 14.0))
+            file.write_text(text if clock.now > 1000 + 10 + 123 else text[: int(len(text) * (clock.now - 1130) / 4)])
+
+    meter = External(external.options(f"{file},volts=3,marker=D0", "ppk2"), clock, wall, sleep)
+    begin = meter.mark()
+    clock.sleep(10.0)
+    wall.sleep(10.0)
+    end = meter.mark()
+    meter.marked(begin, end)
+    meter.close()
+    reading = meter.between(begin, end)
+    assert meter.name == "ppk2"
+    assert reading.joules == pytest.approx(9.0, rel=0.01)
+
+
+def test_a_recording_that_never_comes(file: Path) -> None:
+    clock, wall = FakeClock(), FakeClock(NOW)
+    meter = External(external.options(f"{file},volts=3", "ppk2"), clock, wall, clock.sleep)
+    begin = meter.mark()
+    clock.sleep(1.0)
+    end = meter.mark()
+    first = meter.between(begin, end)
+    waited = clock.now
+    for reading in (first, meter.between(begin, end)):
+        assert reading.joules is None and "was not exported within 600 s" in reading.reason
+    assert clock.now == waited, "it is waited for once"
+
+
+def test_an_old_recording_is_not_of_now(file: Path) -> None:
+    file.write_text("Timestamp(ms),Current(uA)\n")
+    with pytest.raises(ConfigError, match="there already"):
+        External(external.options(f"{file},volts=3", "ppk2"))
+
+
+@pytest.mark.parametrize("text", ["", "f.csv,amps=1", ",volts=3"])
+def test_a_kit_without_a_file_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        external.options(text, "ppk2")
+    assert "ppk2:FILE" in caught.value.hint

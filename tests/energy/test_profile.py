@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -11,13 +12,16 @@ from typing import Any
 
 import pytest
 
-from edgelearn import boards, profiling
+from edgelearn import boards, build, profiling
 from edgelearn.boards import Board
 from edgelearn.cli import main
 from edgelearn.device import Link
+from edgelearn.energy import external
+from edgelearn.energy.external import External
 from edgelearn.energy.synthetic import Synthetic
 from edgelearn.errors import ConfigError, UsageError
 from edgelearn.job import prepare
+from edgelearn.paths import resource
 from edgelearn.profiling import OwnTime, estimate, place_of
 from edgelearn.runs import RunStore
 from edgelearn.session import Session
@@ -41,14 +45,17 @@ def measured() -> dict[str, Any]:
 
 
 def test_phases(measured: dict[str, Any]) -> None:
-    assert [phase["name"] for phase in measured["phases"]] == ["load", "idle", "learn", "infer", "link"]
+    assert [phase["name"] for phase in measured["phases"]] == [
+        "load", "idle", "learn", "infer", "step", "link", "forward", "update"
+    ]  # fmt: skip
     for phase in measured["phases"]:
         assert phase.keys() >= PHASE
         assert (phase["joules"] is None) == bool(phase["reason"])
     by_name = {phase["name"]: phase for phase in measured["phases"]}
     assert by_name["idle"]["watts"] == pytest.approx(2.0, rel=0.01)
     assert 0 < by_name["link"]["seconds"] < by_name["learn"]["seconds"]
-    assert by_name["link"]["within"] == "learn"
+    assert by_name["link"]["within"] == by_name["step"]["within"] == "learn"
+    assert by_name["link"]["seconds"] + by_name["step"]["seconds"] == pytest.approx(by_name["learn"]["seconds"])
 
 
 def test_a_sample_has_its_share_of_the_window_and_nothing_is_subtracted(measured: dict[str, Any]) -> None:
@@ -81,6 +88,7 @@ def test_without_a_meter_there_are_reasons_and_no_zeros(capsys: pytest.CaptureFi
     assert code == 0
     assert told["schema"] == "edgelearn.profile/1"
     assert told["energy"] == {"meter": "none", "source": "", "tried": []}
+    assert all(p["seconds"] is None for p in told["phases"] if p["name"] in ("forward", "update"))
     for figures in (*told["phases"], *told["per_sample"].values()):
         assert figures["joules"] is None and figures["reason"]
     assert main(["profile", "digits", "--steps", "100", "--energy", "none"]) == 0
@@ -133,11 +141,44 @@ def test_a_run_goes_on_from_what_it_has_learnt(capsys: pytest.CaptureFixture[str
         assert newest is not None and newest.step == 1400
 
 
+def test_a_boards_own_meter(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sim board's is made up, and says so wherever there is a figure of it."""
+    monkeypatch.setenv("EDGELEARN_SIM_POWER", "2.0")
+    code, told = cli(capsys, "digits", "--steps", "3000", "--idle", "1.5")
+    assert code == 0
+    assert told["energy"]["tried"] == [{"meter": "telemetry", "reason": ""}]
+    by_name = {phase["name"]: phase for phase in told["phases"]}
+    for phase in by_name.values():
+        assert phase["joules"] is None or "synthetic, nothing was measured" in phase["source"]
+        assert phase["joules"] is not None or phase["reason"]
+    if by_name["idle"]["joules"] is not None:  # a busy computer may keep us from asking
+        assert by_name["idle"]["watts"] == pytest.approx(2.0, rel=0.01)
+        assert by_name["idle"]["joules"] == pytest.approx(2.0 * by_name["idle"]["seconds"], rel=0.01)
+    assert 0 < told["per_sample"]["infer"]["board_s"] < told["per_sample"]["infer"]["seconds"]
+    assert main(["profile", "digits", "--steps", "100", "--idle", "0"]) == 0
+    assert "synthetic" in capsys.readouterr().out
+
+
+def test_a_meter_that_was_made_up_wrongly(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGELEARN_SIM_POWER", "much")
+    code, told = cli(capsys, "digits", "--steps", "100")
+    assert code == 8
+    assert "'much' is no power in watts" in told["error"]["message"]
+
+
+def test_telemetry_of_a_board_without_a_meter(capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = cli(capsys, "digits", "--steps", "100", "--energy", "telemetry")
+    assert code == 0
+    assert "tells of no meter" in told["per_sample"]["learn"]["reason"]
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
         (("digits", "--energy", "wattmeter"), 2, "no meter 'wattmeter'"),
         (("digits", "--energy", "csv:/nowhere.csv"), 3, "Cannot read /nowhere.csv"),
+        (("digits", "--energy", "ppk2"), 2, "does not drive a Power Profiler Kit"),
+        (("digits", "--energy", "ppk2:/dev/null,volts=3"), 3, "/dev/null is there already"),
         (("nothing",), 3, "neither a recipe nor a run"),
         (("digits", "--port", "replay:x"), 2, "neither time nor energy"),
     ],
@@ -160,6 +201,37 @@ def test_the_host_has_no_link(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 # --- what a meter of this computer measures -------------------------------------------------------------------------------------------
+
+
+class MarkedDevice(Link):
+    """A board with a marker pin, or without; it does what its meter's file shows."""
+
+    def __init__(self, has_pin: bool) -> None:
+        self.has_pin, self.pin = has_pin, list[int]()
+
+    @property
+    def client(self) -> Any:
+        return self
+
+    def marker(self, what: int) -> bool:
+        self.pin.append(what)
+        return self.has_pin
+
+
+@pytest.mark.parametrize(
+    ("options", "has_pin", "pin"), [(",marker=D0", True, [1, 0]), (",marker=D0", False, [1]), ("", True, [])]
+)
+def test_a_marker_pin_is_high_while_the_board_learns(
+    tmp_path: Path, options: str, has_pin: bool, pin: list[int]
+) -> None:
+    file = tmp_path / "meter.csv"
+    file.write_text("time(s),power(W),D0\n1,1,0\n2,1,0\n")
+    device = MarkedDevice(has_pin)
+    watch = profiling.Watch(External(external.options(f"{file}{options}")), device)
+    for phase in ("load", "learn", "infer"):
+        with watch.phase(phase):
+            assert phase == "learn" or device.pin in ([], pin)
+    assert device.pin == pin
 
 
 class Emulated(Link):
@@ -256,6 +328,61 @@ def test_an_emulated_board_has_times_of_its_emulator_and_no_energy() -> None:
     assert sample["joules"] is None and "emulator" in sample["reason"]
     assert sample["estimate"]["joules"] is None
     assert next(phase for phase in told["phases"] if phase["name"] == "link")["seconds"] is None
+
+
+def with_defines(tmp_path: Path, board: str, *more: str) -> str:
+    """A board file of the user's own: that of ``board``, with more ``defines``."""
+    text = (Path(__file__).resolve().parents[2] / "boards" / f"{board}.toml").read_text()
+    head, found, rest = text.partition("defines = [")
+    assert found
+    file = tmp_path / "metered.toml"
+    file.write_text(head + found + "".join(f'"{define}", ' for define in more) + rest)
+    return str(file)
+
+
+@pytest.mark.qemu
+def test_an_image_with_a_meter(tmp_path: Path) -> None:
+    """One that is made up, for nothing of an emulator can be measured."""
+    board = with_defines(tmp_path, "mps2-an386", "SYNTHETIC_UW=15000")
+    told = profiling.profile("digits-tiny", board, "qemu", steps=300, idle_s=1.5)
+    assert told["energy"]["meter"] == "telemetry" and "synthetic" in told["energy"]["source"]
+    by_name = {phase["name"]: phase for phase in told["phases"]}
+    for phase in (by_name[name] for name in ("load", "idle", "learn", "infer")):
+        # the guest's clock stops where this computer is busy: then there is a reason
+        assert phase["joules"] is None or phase["watts"] == pytest.approx(0.015, rel=0.01)
+        assert phase["joules"] is not None or phase["reason"]
+    assert "emulator's clock" in told["per_sample"]["infer"]["board_source"]
+
+
+@pytest.mark.qemu
+def test_a_board_whose_meter_does_not_answer_works_without(tmp_path: Path) -> None:
+    """QEMU has another chip at the pins of the two-wire interface."""
+    wiring = ("INA219", "SHUNT_MOHM=100", "SCL_PIN=0", "SDA_PIN=30", "MARKER_PIN=3")
+    told = profiling.profile("digits-tiny", with_defines(tmp_path, "microbit", *wiring), "qemu", steps=30)
+    assert told["samples"]["learn"] == 30
+    assert "tells of no meter" in told["per_sample"]["learn"]["reason"]
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    ("defines", "message"),
+    [
+        (("INA219",), "the shunt of its meter is missing"),
+        (("INA219", "INA226", "SHUNT_MOHM=100"), "a board has one meter"),
+        (("INA226", "SHUNT_MOHM=100", "INA_AVERAGE=5"), "INA_AVERAGE is a power of two"),
+        (("INA226", "SHUNT_MOHM=0"), "SHUNT_MOHM is 1 to 65535"),
+        (("INA219", "SHUNT_MOHM=100", "INA_GAIN=4"), "INA_GAIN is 0 to 3"),
+    ],
+)
+def test_a_meter_that_makes_no_sense(tmp_path: Path, defines: tuple[str, ...], message: str) -> None:
+    """The port refuses it, in words that the build finds."""
+    board, firmware = boards.load(with_defines(tmp_path, "microbit", *defines)), resource("firmware")
+    port = firmware / "ports/nrf5x/port.c"
+    includes = [f"-I{firmware / folder}" for folder in build.INCLUDES]
+    command = [f"{board.prefix}gcc", "-fsyntax-only", *build.flags(board), *includes, str(port)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = next((match for line in done.stderr.splitlines() if (match := build.REFUSED.search(line))), None)
+    assert found is not None and message in (found[1] or found[2])
 
 
 def test_a_clock_that_wraps_is_no_time() -> None:

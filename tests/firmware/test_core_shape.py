@@ -23,7 +23,7 @@ NO_PROTECTOR = ("-fno-stack-protector", "-U_FORTIFY_SOURCE", "-fno-pic")  # what
 ALLOWED = re.compile(r"mem(cpy|move|set|cmp)|__aeabi_\w+|__gnu_thumb1_case_\w+")
 FLOAT_HELPER = re.compile(r"__aeabi_(c?[fd]|u?[il]2[fd])\w*")
 STATIC = ("-ffunction-sections", "-fdata-sections", "-DEL_NO_F32", "-fcallgraph-info=su")
-IMAGE_BYTES, STACK_BYTES = 10_240, 576
+IMAGE_BYTES, STACK_BYTES = 10_240, 512
 NARROWING = ("-Wall", "-Wextra", "-Wconversion", "-Wint-conversion", "-Woverflow", "-Wshift-count-overflow", "-Werror")
 
 

@@ -116,6 +116,29 @@ def test_a_frame_that_is_too_long_is_dropped(board: Board) -> None:
     assert len(board.send(encode(HELLO))) == 1
 
 
+def test_answers_that_end_in_a_zero_are_whole(ready: Board) -> None:
+    """The last byte of a CRC may be one: then a block of no bytes ends the frame."""
+    zeros = 0
+    for number in range(1500):
+        assert ready.ask("state_write", struct.pack("<I", number), off=8)["code"] == 0
+        answer = ready.ask("state_read", off=8, len=4)
+        assert answer.data == struct.pack("<I", number)
+        frame = messages.pack("state_data", answer.seq, answer.data, off=8, step=answer["step"])
+        zeros += zlib.crc32(frame) >> 24 == 0
+    assert zeros > 0
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 2])
+def test_a_frame_is_as_long_as_the_buffer_and_no_longer(library: Path, more: int) -> None:
+    board = Board(library)
+    board.deploy(fake_plan(state=400))
+    room = messages.MAX_FRAME - len(messages.pack("state_write", 1, b"", off=0))
+    frame = messages.pack("state_write", 1, b"\xa5" * (room + more), off=0)
+    assert len(frame) == messages.MAX_FRAME + more
+    assert [reply["code"] for reply in board.send(encode(frame))] == ([] if more > 0 else [0])
+    assert board.ask("stats")["bad_frames"] == (more > 0)
+
+
 # --- requests
 
 

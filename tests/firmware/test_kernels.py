@@ -15,7 +15,7 @@ from tests.emulated import params
 # One board for each of the cores that el_dot.h tells apart, and for those that fault where others do not.
 CORES = ("microbit", "hifive1", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
 PRIMITIVES = {
-    *("dot", "update_small", "update_large", "view4_i8", "view4_i16", "lengths", "windows"),
+    *("dot", "update_small", "update_large", "update_positive", "view4_i8", "view4_i16", "lengths", "windows"),
     *("columns4_i8", "add_run", "settle_i8"),
 }
 # Instructions a weight, 16 rows of 192 inputs that are all not zero. Counted: 4.34, 3.93, 1.70, 0.20; 10.1, 9.2, 6.6, 1.8.

@@ -24,7 +24,7 @@ HELLO = messages.pack("hello", 1, proto=messages.PROTOCOL, nonce=40)
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sources = [*LINK, *sorted((FIRMWARE / "ports/sim").glob("*.c"))]
+    sources = [*LINK, FIRMWARE / "core/power.c", *sorted((FIRMWARE / "ports/sim").glob("*.c"))]
     return compile_host(tmp_path_factory.mktemp("sim") / "el-sim", sources)
 
 

@@ -1,6 +1,6 @@
 """The long runs behind docs/reliability.md: ``python -m tests.fuzz.soak [--seconds 600] [--streams 5000000] [--keep]``.
 
-Fuzzes both targets, damages frames in every way that two bits can and at random, and prints figures and the branch coverage of the corpus.
+Fuzzes both targets, damages frames in every way that two bits can and at random, cuts the power, and stores figures (figures.py).
 ``--keep`` adds inputs that reach something new to tests/fuzz/corpus. Exits with 1 if anything was found.
 """
 
@@ -8,55 +8,95 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import re
-import struct
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from edgelearn.host.native import verify_plan
 from edgelearn.link import messages
 from edgelearn.link.frame import encode
-from tests.firmware.test_verify import PLANS, field_mutants, golden
+from tests.firmware import test_verify_reference, test_verify_time
+from tests.firmware.host import FIRMWARE, compile_host
+from tests.firmware.test_verify import golden
 from tests.fuzz import damage
-from tests.fuzz.targets import SANITIZERS, TARGETS, build, clang, fuzz, keep, objects, plans, replay, write_corpus
+from tests.fuzz.figures import CUTS, FILE, ROOT, say, store
+from tests.fuzz.targets import CORE, SANITIZERS, TARGETS, build, clang, fuzz, keep, write_corpus
+from tests.power.test_checkpoint import LARGE, plan
 
-COVERED = ("frame.c", "proto.c", "plan.c", "plan_shapes.c", "store.c")
 LARGEST_KEPT = 1024  # bytes of an input that is kept
 MOST_KEPT = 150
+COMMAND = "python -m tests.fuzz.soak"
 MEDIUM = 24  # bytes on the line, of frames in which three bits are turned
 
 
-def say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-def damaged_frames(folder: Path, noise: int) -> int:
+def damaged_frames(folder: Path, noise: int, file: Path) -> int:
     """Every flip of one and two bits in frames short and as long as they get, of three in short ones, and noise; what went wrong."""
     program = damage.build(folder)
     short, longest = damage.every_message(32), damage.every_message(messages.MAX_FRAME, seed=1)
     brief = [frame for frame in short if len(encode(frame)) <= MEDIUM]
-    total = damage.Damage(0, 0, 0, ())
+    rows: list[dict[str, Any]] = []
     for what, frames, how, number in (
-        ("1 bit", [*short, *longest], "flips", 1),
-        ("3 bits", brief, "flips", 3),
-        ("noise", [*short, *longest], "noise", noise),
-        ("2 bits, short frames", short, "flips", 2),
-        ("2 bits, the longest frames", longest, "flips", 2),
+        ("every bit of every message, short and as long as it gets", [*short, *longest], "flips", 1),
+        ("every pair of bits of every message, with 32 bytes of data", short, "flips", 2),
+        ("every pair of bits of every message, as long as it gets", longest, "flips", 2),
+        (f"every three bits of frames up to {MEDIUM} bytes on the line", brief, "flips", 3),
+        (
+            "one to eight bytes changed, lost, doubled, swapped, put in, or the rest cut off",
+            [*short, *longest],
+            "noise",
+            noise,
+        ),
     ):
         found = damage.damage(program, frames, how, number, every=10_007)
-        wrong = sum(damage.taken_by_python(line, frames) != taken for taken, line in found.sample)
+        differs = sum(damage.taken_by_python(line, frames) != taken for taken, line in found.sample)
+        rows.append({"what": what, "streams": found.streams, "wrong": found.wrong, "lost": found.lost,
+                     "python": len(found.sample), "python_differs": differs})  # fmt: skip
         say(
-            f"frames, {what}: {found.streams:,} streams, {found.wrong} wrong frames, {found.lost} lost more than one; "
-            f"Python differs in {wrong} of {len(found.sample):,}"
+            f"frames, {what}: {found.streams:,} streams, {found.wrong} wrong, {found.lost} lost; Python differs in {differs}"
         )
-        total += damage.Damage(found.streams, found.wrong + wrong, found.lost, ())
-    say(f"frames: {total.streams:,} streams in all, {total.wrong} wrong, {total.lost} lost")
-    return total.wrong + total.lost
+    store(file, "frames", f"{COMMAND} --only frames --streams {noise}", {"rows": rows})
+    return sum(row["wrong"] + row["lost"] + row["python_differs"] for row in rows)
 
 
-def fuzzed(compiler: str, target: str, folder: Path, seconds: int, keeping: bool) -> int:
+def power_cuts(folder: Path, file: Path) -> int:
+    """What tests/power/test_checkpoint.py tries, with more of the bits that stick; lost states."""
+    program, plan_file = folder / "power", folder / "plan"
+    compile_host(program, [FIRMWARE / "tests/power_main.c", *CORE], "-lm")
+    plan_file.write_bytes(plan(LARGE))
+    done = subprocess.run(
+        [program, plan_file, "8192", "1024", "0", "8"], capture_output=True, text=True, timeout=3600, check=True
+    )
+    rows = (line.split(": ") for line in done.stdout.splitlines())
+    found = {name: list(map(int, numbers.split(", "))) for name, numbers in rows}
+    say(done.stdout)
+    store(file, "power", f"{COMMAND} --only power", {"figures": found})
+    return sum(sum(found[name][1:]) for name in CUTS) + found["rules"][0]
+
+
+def verified(folder: Path, file: Path) -> int:
+    """How many damaged plans get the code that the rules say, and what 64 KiB of a plan take; answers that differ."""
+    plans: dict[str, Any] = {}
+    for name in test_verify_reference.PLANS:
+        answers = [(verify_plan(*case), code) for case, code in test_verify_reference.cases(name)]
+        wrong = sum(answer != code for answer, code in answers)
+        plans[name] = {"plans": len(answers), "accepted": sum(answer == 0 for answer, _ in answers), "wrong": wrong}
+    time: dict[str, Any] = {}
+    for name in test_verify_time.MOST_MS:
+        large = test_verify_time.grown(golden(name), test_verify_time.LARGE)
+        counted, _ = test_verify_time.instructions(large, folder)
+        time[name] = {
+            "bytes": len(large),
+            "instructions": counted,
+            "estimated_ms": round(test_verify_time.milliseconds(counted), 1),
+        }
+    say(f"verifier: {plans} {time}")
+    store(file, "verifier", f"{COMMAND} --only verifier", {"plans": plans, "time": time})
+    return sum(row["wrong"] for row in plans.values())
+
+
+def fuzzed(compiler: str, target: str, folder: Path, seconds: int, keeping: bool) -> dict[str, Any]:
     program = build(compiler, target, folder, *SANITIZERS, "-fsanitize=fuzzer")
     write_corpus(target, folder / f"{target}.corpus")
     found = fuzz(program, folder / f"{target}.corpus", seconds, folder / f"{target}.work")
@@ -65,7 +105,13 @@ def fuzzed(compiler: str, target: str, folder: Path, seconds: int, keeping: bool
         say(found.log[-4000:])
     if keeping:
         keep_new(program, target, folder)
-    return found.code
+    return {
+        "target": target,
+        "seconds": seconds,
+        "runs": found.runs,
+        "edges": found.edges,
+        "findings": int(found.code != 0),
+    }
 
 
 def keep_new(program: Path, target: str, folder: Path) -> None:
@@ -79,61 +125,41 @@ def keep_new(program: Path, target: str, folder: Path) -> None:
     say(f"{target}: {len(small[:MOST_KEPT])} inputs in the corpus")
 
 
-def coverage(folder: Path) -> None:
-    """Branches of the core's files that starting inputs, corpus, mutants of plans and power cuts take together, by gcov."""
-    flags = ("--coverage", "-O0", "-DREPLAY")
-    core = objects("gcc", folder, *flags)
-    for target in TARGETS:
-        program = build("gcc", target, folder, *flags, core=core)
-        replay(program, write_corpus(target, folder / f"{target}.inputs"))
-    verify = build("gcc", "verify_main", folder, *flags, core=core)
-    mutants = [mutant for name in PLANS for mutant in field_mutants(golden(name))]
-    (folder / "mutants").write_bytes(b"".join(struct.pack("<I", len(mutant)) + mutant for mutant in mutants))
-    subprocess.run([verify, folder / "mutants"], capture_output=True, timeout=3600, check=True)
-    power = build("gcc", "power_main", folder, *flags, core=core)
-    (folder / "plan").write_bytes(plans()["dense-int8"])
-    subprocess.run([power, folder / "plan", "4096", "1024", "2", "640"], capture_output=True, timeout=600, check=True)
-    command = ["gcov", "-b", "-c", "-t", *sorted(folder.glob("*.gcda"))]
-    out = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    (folder / "gcov.txt").write_text(out.stdout)
-    for name, (some, all_) in sorted(_branches(out.stdout).items()):
-        say(f"branches of {name}: {some} of {all_}, {100 * some / all_:.1f} %")
-
-
-def _branches(text: str) -> dict[str, tuple[int, int]]:
-    """(taken, all) of each covered file in gcov's text form."""
-    found: dict[str, tuple[int, int]] = {}
-    for part in re.split(r"^ +-: +0:Source:", text, flags=re.MULTILINE)[1:]:
-        name = Path(part.split("\n", 1)[0]).name
-        if name in COVERED:
-            counts = re.findall(r"^branch +\d+ (?:taken (\d+)|never executed)", part, re.MULTILINE)
-            found[name] = (sum(int(count or 0) > 0 for count in counts), len(counts))
-    return found
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="The long runs behind docs/reliability.md.")
     parser.add_argument("--seconds", type=int, default=600, help="of fuzzing, per target")
     parser.add_argument("--streams", type=int, default=5_000_000, help="of noise")
     parser.add_argument("--keep", action="store_true", help="add new inputs to tests/fuzz/corpus")
     parser.add_argument("--folder", type=Path, help="where to work; a temporary one if not given")
-    parser.add_argument("--only", choices=("frames", "coverage", *TARGETS))
+    parser.add_argument("--only", choices=("frames", "power", "verifier", "fuzzing"))
+    parser.add_argument(
+        "-o", "--output", type=Path, default=FILE, help=f"where the figures go ({FILE.relative_to(ROOT)})"
+    )
     asked = parser.parse_args()
     say(f"{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d %H:%M} UTC")
-    compiler, bad = clang(), 0
+    bad = 0
     with tempfile.TemporaryDirectory(prefix="edgelearn-soak-") as name:
         folder = asked.folder or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
         if asked.only in (None, "frames"):
-            bad += damaged_frames(folder, asked.streams)
-        for target in TARGETS:
-            if asked.only in (None, target):
-                if compiler is None:
-                    say("No clang with libFuzzer: apt-get install clang")
-                    return 1
-                bad += fuzzed(compiler, target, folder, asked.seconds, asked.keep)
-        if asked.only in (None, "coverage"):
-            coverage(folder)
+            bad += damaged_frames(folder, asked.streams, asked.output)
+        if asked.only in (None, "power"):
+            bad += power_cuts(folder, asked.output)
+        if asked.only in (None, "verifier"):
+            bad += verified(folder, asked.output)
+        if asked.only in (None, "fuzzing"):
+            bad += all_fuzzed(folder, asked.seconds, asked.keep, asked.output)
     return 1 if bad else 0
+
+
+def all_fuzzed(folder: Path, seconds: int, keeping: bool, file: Path) -> int:
+    compiler = clang()
+    if compiler is None:
+        say("No clang with libFuzzer: apt-get install clang")
+        return 1
+    rows = [fuzzed(compiler, target, folder, seconds, keeping) for target in TARGETS]
+    store(file, "fuzzing", f"{COMMAND} --only fuzzing --seconds {seconds}", {"clang": compiler, "rows": rows})
+    return sum(row["findings"] for row in rows)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import subprocess
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
@@ -77,6 +78,7 @@ def fuzz(program: Path, corpus: Path, seconds: int, work: Path, seed: int = 1) -
 # --- inputs
 
 
+@cache
 def plans() -> dict[str, bytes]:
     """Small plans that have every kernel between them."""
     draw = np.random.default_rng(0)

@@ -182,7 +182,7 @@ class ModelBoard:
             return self._status(m, ERR_SIZE if self.phase else ERR_PHASE)
         self.phase = PHASE_PLAN
         self.state = self.state[:off] + m.data + self.state[end:]
-        return self._status(m)
+        return self._status(m, 0, end)
 
     def _on_state_done(self, m: Message) -> None:
         if zlib.crc32(self.state) != m["crc"]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,6 +48,31 @@ def test_noise_without_end_is_not_kept() -> None:
     assert decoder.bad == 1
     good = encode(pack("results", 3))
     assert decoder.feed(b"\0" + good) == [pack("results", 3)]
+
+
+def test_after_noise_without_end_every_frame_arrives() -> None:
+    good = encode(pack("results", 3))
+    for together in (True, False):
+        decoder = Decoder()
+        decoder.feed(b"\x55" * 5000)
+        end = b"\x55" * 7 + b"\0"
+        stream = [end + good + good, good] if together else [end, good, good, good]
+        assert [len(decoder.feed(part)) for part in stream] == ([2, 1] if together else [0, 1, 1, 1])
+        assert decoder.bad == 1
+        decoder.feed(b"\x55" * 5000)
+        assert decoder.feed(b"\0" + good) == [pack("results", 3)]
+        assert decoder.bad == 2
+
+
+@pytest.mark.parametrize("extra", [-1, 0, 1])
+def test_the_longest_frame_is_taken_and_a_longer_one_is_not(extra: int) -> None:
+    frame = b"\x0b\1" + (MAX_FRAME + extra - 4).to_bytes(2, "little") + b"\xff" * (MAX_FRAME + extra - 4)
+    line = encode(frame)
+    for parts in ([line], [line[:-1], line[-1:]], [line[i : i + 1] for i in range(len(line))]):
+        decoder = Decoder()
+        taken = [got for part in parts for got in decoder.feed(part)]
+        assert taken == ([] if extra > 0 else [frame])
+        assert decoder.bad == (extra > 0)
 
 
 def test_a_length_field_that_lies_makes_a_frame_bad() -> None:

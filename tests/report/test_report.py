@@ -23,7 +23,7 @@ from tests.report.conftest import EVIL, STEPS, Page, Record
 
 ALLOWED = {
     "html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "article", "figure", "figcaption",
-    "h1", "h2", "h3", "p", "span", "strong", "b", "a", "ul", "li", "dl", "div", "dt", "dd", "pre", "code", "details", "summary",
+    "h1", "h2", "h3", "h4", "p", "span", "strong", "b", "a", "ul", "li", "dl", "div", "dt", "dd", "pre", "code", "details", "summary",
     "table", "thead", "tbody", "tr", "th", "td", "svg", "rect", "line", "circle", "polyline", "text",
 }  # fmt: skip
 
@@ -47,17 +47,40 @@ def test_a_run_is_told_with_its_figures(kept: tuple[RunStore, str], tmp_path: Pa
     for shown in (run, sha, f"{100 * accuracy:.1f} %", f"{ram['measured']:,} B", f"{STEPS:,}", "64-32-32-10", "[rule]"):
         assert shown in page.text
     assert "as planned, byte for byte" in page.text
-    assert "Its accuracy is the one that the run has recorded" in page.text
+    assert "Counted by the board, on all 397 samples of the test set" in page.text
     assert f"edgelearn eval {run}" in page.text
     assert b"<polyline" in raw
 
 
-def test_the_confusion_is_the_boards(kept: tuple[RunStore, str], tmp_path: Path) -> None:
+def test_the_confusion_is_the_boards(kept: tuple[RunStore, str]) -> None:
     store, run = kept
-    found = again.compiled(stored.read(store, run))
-    assert not isinstance(found, str)
     with edgelearn.connect("sim") as board:
-        assert found.evaluation == board.eval(run, store)
+        assert stored.read(store, run).confusion == board.eval(run, store)
+
+
+def test_a_run_without_confusion_is_tested_again(kept: tuple[RunStore, str], store: RunStore, tmp_path: Path) -> None:
+    """Runs of older versions: the C core says here what the board said there."""
+    full, old = stored.read(*kept), older(kept, store)
+    found = again.compiled(stored.read(store, old))
+    assert not isinstance(found, str)
+    assert found.evaluation == full.confusion
+    page = made([old], store, tmp_path)[1]
+    assert "Computed for this report by the C core" in page.text
+    assert "Its accuracy is the one that the run has recorded" in page.text
+
+
+def older(kept: tuple[RunStore, str], store: RunStore) -> str:
+    """The run as a version would have kept it that knew neither confusion nor blocks."""
+    run, checkpoint = kept[0].get(kept[1]), kept[0].newest_checkpoint(kept[1])
+    assert checkpoint is not None
+    copy = store.create(
+        recipe=run.recipe, rule=run.rule, rule_text=run.rule_text, board=run.board, dtype=run.dtype, seed=run.seed,
+        plan=run.plan, versions=run.versions, layout=run.layout,
+    )  # fmt: skip
+    store.checkpoint(copy, checkpoint.step, checkpoint.state, 1)
+    result = {key: value for key, value in (run.result or {}).items() if key not in ("confusion", "blocks")}
+    store.finish(copy, "finished", result)
+    return copy
 
 
 def test_the_page_loads_and_runs_nothing(kept: tuple[RunStore, str], tmp_path: Path) -> None:
@@ -79,7 +102,10 @@ HOSTILE = {
     "link": {"bytes_tx": EVIL, "bytes_rx": -1}, "samples_per_s": float("inf"), "board_us_per_sample": float("nan"),
     "health": [{"kind": EVIL, "where": EVIL, "message": EVIL, "hint": EVIL, "steps": [1, 2]}, 5, {"steps": EVIL}],
     "confusion": [[1, 2], [3, 10**400]], "device": EVIL, "emulated": EVIL,
-    "profile": {"phases": [{"name": EVIL, "joules": EVIL, "reason": EVIL}, EVIL]},
+    "profile": {"phases": [{"name": EVIL, "joules": EVIL, "reason": EVIL, "at": EVIL}, EVIL], "trace_reason": EVIL,
+                "trace": {"source": EVIL, "points": [EVIL, [1], [0, EVIL], [0, 1], [1, 2], [0, 3], [2, -1], [3, float("nan")]]}},
+    "blocks": {"samples": EVIL, "of": -1, "reasons": {EVIL: EVIL, "b0": 5, "all": EVIL}},
+    "instructions": {"board": EVIL, "compiler": EVIL, "rows": [{"name": "edgelearn int8", "train": EVIL, "infer": 10**400}, EVIL]},
 }  # fmt: skip
 
 
@@ -87,7 +113,16 @@ HOSTILE = {
 def test_a_hostile_record_stays_text(store: RunStore, record: Record, tmp_path: Path, stored_only: bool) -> None:
     ways = {"recipe": EVIL, "rule": EVIL, "rule_text": EVIL, "board": EVIL, "port": EVIL, "versions": {EVIL: EVIL}}
     run = record(HOSTILE, **ways, layout={"stages": [{"last": EVIL}]})
-    for name in (EVIL, "train_accuracy", "saturation", "</svg>"):
+    strange = (
+        f"changed/{EVIL}",
+        "limit/b0.W",
+        "moved/",
+        "block_accuracy/b0",
+        "block_accuracy/b²",
+        "block_accuracy/bx",
+        "right",
+    )
+    for name in (EVIL, "train_accuracy", "saturation", "</svg>", *strange):
         for step, value in ((0, 0.5), (9, float("inf")), (10, 2.0), (11, -1.0)):
             store.log(run, step, name, value)
     store.checkpoint(run, 10, b"no state", 1)
@@ -227,6 +262,66 @@ def test_a_wrong_profile_is_refused(kept: tuple[RunStore, str], tmp_path: Path, 
     assert not (tmp_path / "report.html").exists()
 
 
+def test_power_over_time_is_drawn_with_its_phases(store: RunStore, record: Record, tmp_path: Path) -> None:
+    phases = [
+        {"name": "idle", "within": None, "at": 0.0, "seconds": 2.0, "joules": 1.0},
+        {"name": "learn", "within": None, "at": 2.0, "seconds": 6.0, "joules": 12.0},
+        {"name": "link", "within": "learn", "at": 2.0, "seconds": 1.0, "joules": None, "reason": "none"},
+    ]
+    points = [[i / 10, 0.5 if i < 20 else 2.0] for i in range(81)]
+    trace = {"source": "ina226, 3.3 V rail", "period_s": 0.1, "points": points}
+    raw, page = made([record({"profile": {"phases": phases, "trace": trace}})], store, tmp_path)
+    assert "Meter: ina226, 3.3 V rail, a value each 0.1 s" in page.text
+    assert {"25%", "75%"} <= {
+        width.replace(".000", "") for width in page.attributes["width"]
+    }  # idle and learn; link is in learn
+    assert b"1000.0,0.0" in raw  # 2 W is the top of the axis
+    without = record({"profile": {"phases": phases, "trace": None, "trace_reason": "the meter counts joules"}})
+    page = made([without], store, tmp_path)[1]
+    assert "No power over time: the meter counts joules." in page.text
+
+
+COUNTS = {"board": "mps2-an386", "net": "64-32-32-10", "compiler": "gcc 12",
+          "rows": [{"name": "edgelearn int8", "train": 13697, "infer": 8213, "train_epoch1": 25618, "train_mean": 17591}]}  # fmt: skip
+
+
+def test_instructions_are_told_where_they_were_counted(kept: tuple[RunStore, str], tmp_path: Path) -> None:
+    store, run = kept
+    page = made([run], store, tmp_path)[1]
+    assert "Instructions of a sample: not counted." in page.text
+    assert f"edgelearn bench instructions --net 64-32-32-10 -o counts.json; edgelearn report {run}" in page.text
+    (tmp_path / "counts.json").write_text(json.dumps(COUNTS))
+    report([run], tmp_path / "report.html", store, instructions=tmp_path / "counts.json")
+    page = Page((tmp_path / "report.html").read_bytes())
+    for shown in (
+        "25,618",
+        "17,591",
+        "8,213",
+        "on mps2-an386 in QEMU",
+        "neither cycles nor time",
+        "This run was on sim.",
+    ):
+        assert shown in page.text
+
+
+def test_counts_of_another_net_are_refused(
+    kept: tuple[RunStore, str], store: RunStore, record: Record, tmp_path: Path
+) -> None:
+    file = tmp_path / "counts.json"
+    file.write_text(json.dumps(COUNTS | {"net": "64-32-10"}))
+    with pytest.raises(ConfigError, match="are of 64-32-10 and mono-forward, not of 64-32-32-10") as caught:
+        report([kept[1]], tmp_path / "report.html", kept[0], instructions=file)
+    assert "--net 64-32-32-10" in caught.value.hint
+    file.write_text(json.dumps(COUNTS))
+    with pytest.raises(ConfigError) as caught:
+        report([record({"net": "64-32-32-10"}, rule="tpsgd")], tmp_path / "report.html", store, instructions=file)
+    assert "Leave --instructions out" in caught.value.hint
+    file.write_text("{}")
+    with pytest.raises(ConfigError, match="has no rows"):
+        report([kept[1]], tmp_path / "report.html", kept[0], instructions=file)
+    assert not (tmp_path / "report.html").exists()
+
+
 def test_a_profile_is_of_one_run(store: RunStore, record: Record, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be of 2 runs"):
         report([record({}), record({})], tmp_path / "report.html", store, True, tmp_path / "cost.json")
@@ -267,11 +362,8 @@ def test_a_run_of_100000_steps_is_quick_and_small(store: RunStore, tmp_path: Pat
     steps = 100_000
     run = of_job(store, job.prepare("digits", steps=steps), steps, {"steps": steps, "accuracy": 0.9})
     noise = np.random.default_rng(0).random((steps, 2))
-    rows = [
-        (run, name, i, float(noise[i, k])) for i in range(steps) for k, name in enumerate(("train_accuracy", "own"))
-    ]
-    store._pending.extend(rows)
-    store.flush()
+    for k, name in enumerate(("train_accuracy", "own", "right")):
+        store.log_many(run, name, [(i, float(noise[i, k % 2] < 0.9 if k == 2 else noise[i, k])) for i in range(steps)])
     begun = time.process_time()  # another process may hold the core meanwhile
     raw, page = made([run], store, tmp_path)
     assert time.process_time() - begun < 5

@@ -26,7 +26,7 @@ def test_csv_has_every_run_and_every_reading(kept: tuple[RunStore, str], tmp_pat
     result = store.get(run).result or {}
     assert (head["run"], float(head["accuracy"])) == (run, result["accuracy"])
     assert head["ram_planned"] == head["ram_measured"]
-    expected = {(name, step): value for name, curve in store.metrics(run).items() for step, value in curve}
+    expected = {(name, step): value for name, (curve, _) in store.curves(run).items() for step, value in curve}
     found = {(row["name"], int(row["step"])): float(row["value"]) for row in rows(tmp_path / "metrics.csv")}
     assert found == expected
     assert found
@@ -62,7 +62,7 @@ def test_parquet_has_the_same(kept: tuple[RunStore, str], tmp_path: Path) -> Non
     result = store.get(run).result or {}
     assert (head["run"], head["accuracy"], head["steps"]) == (run, result["accuracy"], result["steps"])
     readings = parquet.read_table(tmp_path / "metrics.parquet").to_pylist()
-    assert len(readings) == sum(map(len, store.metrics(run).values()))
+    assert len(readings) == sum(len(curve) for curve, _ in store.curves(run).values())
 
 
 def records(raw: bytes) -> list[bytes]:
@@ -83,9 +83,9 @@ def test_tensorboard_gets_its_own_file(kept: tuple[RunStore, str], tmp_path: Pat
     (file,) = tables.export(store, [run], "tensorboard", tmp_path)
     first, *readings = records(file.read_bytes())
     assert b"brain.Event:2" in first
-    curves = store.metrics(run)
-    assert len(readings) == sum(map(len, curves.values()))
-    name, curve = next(iter(curves.items()))
+    curves = store.curves(run)
+    assert len(readings) == sum(len(curve) for curve, _ in curves.values())
+    name, (curve, _) = next(iter(curves.items()))
     assert name.encode() in readings[0]
     assert readings[0].endswith(struct.pack("<f", curve[0][1]))
 

@@ -20,7 +20,7 @@ from edgelearn_export.plan.core import files_for
 from edgelearn_export.plan.source import learnt
 
 # Headers of the user's; edgelearn.h includes the last under Arduino's cores.
-SHARED = ("include/edgelearn.h", "hal/el_hal.h", START, "arduino/src/el_arduino.h")
+SHARED = ("include/edgelearn.h", "hal/el_hal.h", START, "core/el_order.h", "arduino/src/el_arduino.h")
 GUARD = b"#define EDGELEARN_H\n"
 INTEGERS = b"\n#ifndef EL_NO_F32\n#define EL_NO_F32 /* this network computes in integers */\n#endif\n"
 # Of an AVR's RAM, what is neither pool nor sample, in a dense int8 net: 271 bytes of variables of the example and the Arduino core, 243 of

@@ -16,6 +16,7 @@
 
 extern "C" {
 #include "el_link.h"
+#include "el_power.h"
 #include "el_start.h"
 }
 
@@ -34,6 +35,11 @@ class EdgelearnLink {
 
   /* The network, for el_infer and el_learn between two calls of poll(). */
   el_t *net();
+
+#ifndef EL_SMALL
+  /* A meter in the board's supply: EdgelearnWire.h. Call it before begin(). */
+  void meter(el_power &power) { hal.power = &power; }
+#endif
 
 #ifdef SERIAL_RX_BUFFER_SIZE
   static const uint16_t defaultAhead = SERIAL_RX_BUFFER_SIZE - 1;

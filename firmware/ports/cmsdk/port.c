@@ -4,6 +4,7 @@
 #include "port.h"
 
 #include "cortexm.h"
+#include "meter.h"
 #include "received.h"
 
 #ifndef EL_UART_CLOCK
@@ -56,6 +57,9 @@ static const el_hal hal = {
     .overruns = hal_overruns,
     .now_us = hal_now_us,
     .stack_used = hal_stack_used,
+#ifdef EL_HAS_POWER
+    .power = &power,
+#endif
 };
 
 const el_hal *el_port_open(void) {

@@ -28,5 +28,13 @@ int el_host_infer(el_t *el, const uint8_t *x, uint32_t n, uint16_t *labels) {
   return EL_OK;
 }
 
-void el_host_read_state(const el_t *el, uint8_t *out) { memcpy(out, el->state, el->state_bytes); }
-void el_host_write_state(el_t *el, const uint8_t *bytes) { memcpy(el->state, bytes, el->state_bytes); }
+void el_host_read_state(el_t *el, uint8_t *out) {
+  el_turn_state(el);
+  memcpy(out, el->state, el->state_bytes);
+  el_turn_state(el);
+}
+
+void el_host_write_state(el_t *el, const uint8_t *bytes) {
+  memcpy(el->state, bytes, el->state_bytes);
+  el_turn_state(el);
+}

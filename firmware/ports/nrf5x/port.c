@@ -5,7 +5,9 @@
 
 #include "cortexm.h"
 #include "edgelearn.h"
+#include "meter.h"
 #include "received.h"
+#include "twi.h"
 
 #define UART_STARTRX REG(EL_UART + 0x000u)
 #define UART_STARTTX REG(EL_UART + 0x008u)
@@ -24,6 +26,7 @@ _Static_assert(EL_BAUD == 115200, "only this baud rate's factor is written down 
 
 #define GPIO(pin, offset) REG(0x50000000u + 0x300u * ((pin) / 32) + (offset))
 #define GPIO_OUTSET(pin) GPIO(pin, 0x508u)
+#define GPIO_OUTCLR(pin) GPIO(pin, 0x50Cu)
 #define GPIO_DIRSET(pin) GPIO(pin, 0x518u)
 #define GPIO_PIN_CNF(pin) GPIO(pin, 0x700u + 4u * ((pin) % 32))
 #define PIN_INPUT_PULLED_UP 0xCu
@@ -126,6 +129,30 @@ static el_hal hal = {
     .nv_prog = hal_nv_prog,
 };
 
+#ifdef EL_MARKER_PIN
+/* An input, as at reset, until somebody asks for it. */
+static void meter_marker(void *ctx, int high) {
+  (void)ctx;
+  if (high) GPIO_OUTSET(EL_MARKER_PIN) = 1u << EL_MARKER_PIN % 32;
+  else GPIO_OUTCLR(EL_MARKER_PIN) = 1u << EL_MARKER_PIN % 32;
+  GPIO_DIRSET(EL_MARKER_PIN) = 1u << EL_MARKER_PIN % 32;
+}
+#endif
+
+#ifdef EL_HAS_POWER
+static void open_power(void) {
+#ifdef EL_HAS_INA
+  static const el_i2c bus = {i2c_twi_write, i2c_twi_read, 0};
+  twi_open(EL_SCL_PIN, EL_SDA_PIN);
+  power_by_ina(&bus);
+#endif
+#ifdef EL_MARKER_PIN
+  power.marker = meter_marker;
+#endif
+  hal.power = &power;
+}
+#endif
+
 static void read_chip_id(uint8_t *out) {
   const uint32_t words[2] = {FICR_DEVICEID0, FICR_DEVICEID1};
   for (unsigned i = 0; i < 8; i++) out[i] = (uint8_t)(words[i / 4] >> 8 * (i % 4));
@@ -169,6 +196,9 @@ const el_hal *el_port_open(void) {
   TIMER0_PRESCALER = TIMER_1_MHZ;
   TIMER0_START = 1;
   read_chip_id(hal.chip);
+#ifdef EL_HAS_POWER
+  open_power();
+#endif
   open_uart();
   return &hal;
 }

@@ -16,6 +16,9 @@
 
 #include "el_link.h"
 #include "sim.h"
+#ifdef EL_PAIRING
+#include "sim_pair.h"
+#endif
 
 #define STACK_BYTES (64u * 1024u)
 #define STACK_PAINT 0xA5
@@ -54,6 +57,9 @@ static void *core_main(void *hal) {
   uint8_t here = 0;
   stack_top = &here;
   el_link_init(&link, &el, hal, memory(options.pool), options.pool, NULL, 0);
+#ifdef EL_PAIRING
+  link.pairing = sim_pairing();
+#endif
   for (;;)
     if (el_link_poll(&link) == 0) sim_rx_wait();
   return NULL;
@@ -81,6 +87,7 @@ static void usage(int code) {
       "  --rx-buffer BYTES   receive ring (4096)\n"
       "  --baud N            take bytes at N/10 per second and drop what does not fit; 0: wait instead (0)\n"
       "  --nv FILE           non-volatile memory, kept in FILE\n"
+      "EDGELEARN_SIM_POWER=WATTS in the environment makes up a meter in its supply, for tests.\n"
       "Ends when stdin ends.\n",
       code ? stderr : stdout);
   exit(code);
@@ -130,8 +137,13 @@ int main(int argc, char **argv) {
   memcpy(hal.board, options.board, strlen(options.board));
   hal.stack_used = hal_stack_used;
   sim_nv_open(&hal, options.nv);
+  sim_meter_open(&hal);
   sim_port_open(&hal, options.tcp, options.rx_buffer, options.baud);
+#ifdef EL_PAIRING
+  start_core(sim_pair(&hal));
+#else
   start_core(&hal);
+#endif
   wait_for_parent();
   return 0;
 }

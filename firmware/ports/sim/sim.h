@@ -17,4 +17,7 @@ void sim_nv_open(el_hal *hal, const char *path);
 /* nv.c: what has been written is on the disk when this returns. */
 void sim_nv_sync(void);
 
+/* meter.c: a meter that is made up, where EDGELEARN_SIM_POWER asks for one. */
+void sim_meter_open(el_hal *hal);
+
 #endif
