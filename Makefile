@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 SOURCES := pyproject.toml CMakeLists.txt firmware/CMakeLists.txt $(wildcard firmware/core/* firmware/gen/*.[ch] firmware/hal/* firmware/include/* firmware/ports/host/* firmware/ports/sim/*)
 
-.PHONY: help demo test check tools pairing images bench soak example clean
+.PHONY: help demo test check tools pairing images site bench soak example clean
 
 help: ## What one can make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,10 @@ pairing: $(VENV)/.installed ## Fetch Monocypher, which paired boards check signa
 
 images: $(VENV)/.installed tools ## Build the firmware image of every board
 	$(BIN)/python -m edgelearn.images
+
+site: $(VENV)/.dev ## The documentation as a site, in build/site (needs no network to be read)
+	@$(BIN)/python -m sphinx -q -W --keep-going -c docs -d build/site-cache . build/site
+	@echo "Open build/site/index.html"
 
 bench: $(VENV)/.dev ## The figures of docs/benchmarks.md (about 10 minutes; EDGELEARN_DATA names the folder with MNIST)
 	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 64-32-10

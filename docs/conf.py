@@ -41,11 +41,13 @@ exclude_patterns = [".*", "build", "dist", "tests", "boards", "export"]  # never
 myst_heading_anchors = 4  # as GitHub makes them
 myst_links_external_new_tab = False
 
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True}
 autodoc_class_signature = "mixed"
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False
 napoleon_preprocess_types = False
 add_module_names = False
@@ -60,12 +62,15 @@ html_css_files = ["site.css"]
 templates_path = ["_site"]
 html_additional_pages = {"index": "start.html"}
 html_copy_source = False
+html_show_search_summary = False  # it would fetch the pages found, which a browser refuses a page from a disk
 html_show_sphinx = False
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 
 _HEADING = re.compile(r"## (.+)\n")
 _ENTRY = re.compile(r"^- \[(.+?)\]\(([^)#]+\.md)\)", re.MULTILINE)
+
+_NAMES = {"Args:": r"[a-z]\w*(?:, [a-z]\w*)*", "Raises:": r"[A-Z]\w+(?:, [A-Z]\w+)*"}
 
 
 def _contents(text: str) -> Iterator[str]:
@@ -95,6 +100,25 @@ def _folders(app: Sphinx, tree: nodes.document) -> None:
             link.replace_self(link.children)
 
 
+def _one_each(app: Sphinx, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
+    """Gives each argument and each error a line of its own: docstrings here put short ones on one line."""
+    found, names = list[str](), None
+    for line in lines:
+        if line.strip() in _NAMES:
+            names = _NAMES[line.strip()]
+        elif not line.startswith(" "):
+            names = None
+        elif names is not None:
+            pieces = re.split(rf"(?<=[.;]) (?={names}: )", line.strip())
+            found += [("    " if re.match(f"{names}: ", piece) else "        ") + piece for piece in pieces]
+            continue
+        found.append(line)
+    if what == "property":
+        found.insert(0, "")  # or napoleon takes what stands before a colon in the first line for a type
+    lines[:] = found
+
+
 def setup(app: Sphinx) -> None:
     app.connect("source-read", _read)
     app.connect("doctree-read", _folders)
+    app.connect("autodoc-process-docstring", _one_each, priority=400)  # before napoleon's 500

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgelearn.errors import MissingToolError
 from edgelearn.ir.core import Module
 
-EntryName = Literal["infer", "train", "all"]
+EntryName = Literal["infer", "train", "rescale", "all"]
 ENTRIES: tuple[EntryName, ...] = ("infer", "train")  # each of which a format may hold, or not
 GROUP = "edgelearn.backends"
 
@@ -42,7 +42,7 @@ class Artifact:
 
     Attributes:
         file: its name, or path with ``/`` below the folder that is written.
-        entry: what it does: ``infer``, ``train`` (a step), or ``all``.
+        entry: what it does: ``infer``, ``train`` (a step), ``rescale`` (what a device does between steps), or ``all``.
         dtype: ``f32`` or ``int8``.
     """
 
@@ -92,6 +92,14 @@ class Runner(Protocol):
         ...
 
 
+class Rescaler(Protocol):
+    """An artifact of the entry ``rescale`` in its runtime."""
+
+    def rescale(self, raw: bytes) -> bytes:
+        """The state region after what is due between its step and the next."""
+        ...
+
+
 class Backend(Protocol):
     """What an entry point of the group ``edgelearn.backends`` gives.
 
@@ -113,8 +121,8 @@ class Backend(Protocol):
         """
         ...
 
-    def open(self, artifact: Artifact, source: Source) -> Runner:
-        """Runs an artifact whose ``runs`` is true.
+    def open(self, artifact: Artifact, source: Source) -> Any:
+        """Runs an artifact whose ``runs`` is true: a ``Runner``, or a ``Rescaler`` where that is its entry.
 
         Raises:
             MissingToolError: its runtime is not installed.

@@ -29,7 +29,7 @@ _QUIET = ("-display", "none", "-monitor", "none", "-parallel", "none")
 
 @dataclass(frozen=True)
 class Board:
-    """A thing on a desk. All sizes in bytes."""
+    """A thing on a desk, as its file says; docs/add-a-board.md has what each key means. Sizes are bytes, clocks Hz."""
 
     id: str
     name: str

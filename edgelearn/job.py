@@ -43,8 +43,14 @@ SLOWEST_MAC_S = 2e-6  # 32 cycles of a 16 MHz Cortex-M0: twice what its kernels 
 class Job:
     """Everything that is known before the first sample is sent.
 
-    ``compiled`` and ``plan`` are those of the last stage: what is measured and kept in the end. ``start`` is what the caller gave;
-    ``starts`` are the weights that the net begins with instead of its seed's, later ones over earlier ones.
+    ``compiled`` and ``plan`` are those of the last stage: what is measured and kept in the end.
+
+    Attributes:
+        stages: a plan for each part of the run; there is more than one where blocks learn one after the other.
+        steps: samples to learn in all.
+        start: what the caller gave.
+        starts: the weights that the net begins with instead of its seed's, later ones over earlier ones.
+        start_notes: what is odd about them, in sentences.
     """
 
     recipe: Recipe
@@ -59,6 +65,7 @@ class Job:
 
     @property
     def compiled(self) -> Compiled:
+        """The lowered net, with every stage on the way to it."""
         return self.stages[-1].compiled
 
     @property
@@ -102,14 +109,17 @@ class Job:
 
     @property
     def module(self) -> Module:
+        """What a board runs, as a list of operations."""
         return self.compiled.module
 
     @property
     def state_bytes(self) -> int:
+        """RAM for what outlives a step: weights, exponents and counters."""
         return self.module.integer("state_bytes")
 
     @property
     def arena_bytes(self) -> int:
+        """RAM for one sample and what is computed of it, reused at every step."""
         return self.module.integer("arena_bytes")
 
     @cached_property
@@ -164,7 +174,7 @@ class Job:
         return np.concatenate([*epochs, np.empty(0, np.int64)])[first - start : last - start].astype(np.int64)
 
     def macs(self, entry: str) -> int:
-        """Multiplications with weights in one run of ``entry``."""
+        """Multiplications with weights in one run of ``entry``: ``"infer"`` or ``"learn"``, which has the forward pass in it."""
         return _macs(self.module, entry)
 
 
@@ -195,9 +205,11 @@ def image_of(board: Board, module: Module) -> images.Image:
 def prepare(
     source: Recipe | str | Path, board: Board | str = boards.DEFAULT, start: Start | None = None, **overrides: Any
 ) -> Job:
-    """Loads, checks and lowers a recipe (object, shipped name or file) for a board: ``edgelearn.compile``.
+    """Loads, checks and lowers a recipe for a board; nothing is sent. It is called ``edgelearn.compile``.
 
     Args:
+        source: a recipe's shipped name, its file, or a Recipe.
+        board: id, file or Board.
         start: learnt weights to begin with, instead of those that the seed gives.
         overrides: values of ``[train]`` and ``[data]`` that replace the recipe's (``epochs=3``, ``seed=1``, ``data="x.npz"``).
 

@@ -140,15 +140,18 @@ def _ask(device: Device, board: Board, port: str | None) -> Ask | None:
     return ask
 
 
+def place_of_host(port: str | None) -> Place:
+    """The meters of this computer, for what torch learns on it; ``port`` is torch's device."""
+    gpu = _gpu(port)
+    return Place(
+        ("nvml", "ina3221", "rapl") if gpu else ("ina3221", "rapl"), "it measures a GPU, and the net is on the CPU", gpu
+    )
+
+
 def _computer(device: Device, board: Board, port: str | None) -> Place:
     """Which of this computer's own meters measure what learns; of a board at the end of a line none does."""
     if board.is_host:
-        gpu = _gpu(port)
-        return Place(
-            ("nvml", "ina3221", "rapl") if gpu else ("ina3221", "rapl"),
-            "it measures a GPU, and the net is on the CPU",
-            gpu,
-        )
+        return place_of_host(port)
     if port == "qemu" or (isinstance(device, Link) and device.emulated):
         return Place((), f"the energy of an emulator is not that of a {board.id}")
     remote = port is not None and port.startswith("tcp://")

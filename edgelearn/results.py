@@ -21,7 +21,13 @@ MAX_CLASSES = 100  # of which a result keeps how often each is taken for another
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy on ``n`` samples; ``confusion[true][guessed]`` counts them."""
+    """How a net did on samples that it has not learnt.
+
+    Attributes:
+        accuracy: the share that was right, 0..1.
+        n: how many samples.
+        confusion: ``confusion[true][guessed]`` counts them.
+    """
 
     accuracy: float
     n: int
@@ -35,7 +41,13 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run was like; ``data`` is the object that ``train --json`` prints."""
+    """What a finished run was like.
+
+    Attributes:
+        run: its id in the run store.
+        accuracy: on the test set, 0..1, as the board classified it.
+        data: the object that ``edgelearn train --json`` prints; docs/cli.md has its keys.
+    """
 
     run: str
     accuracy: float

@@ -68,6 +68,7 @@ class RunStore:
     file is damaged. Not for use by several threads; several processes may share the file.
 
     Args:
+        path: the file, made if it is not there; None: ``default_path()``.
         read_only: the file is neither made nor changed, and what would write to it fails.
 
     Raises:

@@ -92,6 +92,11 @@ class Session:
         """Trains a recipe on the board and measures it on the test set.
 
         Args:
+            source: a recipe's name, file or object, or a Job that ``edgelearn.compile`` made.
+            store: where the run is recorded; None: the user's own (``edgelearn.runs.default_path``).
+            on_progress: called while it learns, with a ``Progress``.
+            evaluate_before: also measures the net as it is before the first sample.
+            overrides: as ``edgelearn.compile``'s.
             start: a run's id, or a file that `edgelearn export RUN` wrote: the learnt weights to go on from, instead of those that the
                 seed gives. With a run's id ``source`` may be left out: it is the run's own recipe then.
 
@@ -163,12 +168,23 @@ class Session:
         return job
 
     def eval(self, run_id: str, store: RunStore | None = None, **overrides: Any) -> Evaluation:
-        """Accuracy of a run's newest state on the test set, computed by the board."""
+        """Accuracy of a run's newest state on the test set, computed by the board.
+
+        Args:
+            run_id: or its beginning, if no other run begins so. overrides: other data to test on, as ``edgelearn.compile``'s.
+
+        Raises:
+            ConfigError: there is no such run, or it has no checkpoint yet.
+        """
         with _store(store) as runs:
             return measured(self.device, self.load_run(runs.get(run_id), runs, **overrides))
 
     def infer(self, job: Job, x: NDArray[Any]) -> list[int]:
-        """Classes of real-valued samples (N, ...), by the board; ``job`` is what ``load_run`` or training put there."""
+        """Classes, N of them, of real-valued samples by the board.
+
+        Args:
+            job: what ``load_run`` or training put there. x: (N, ...), each of the recipe's ``input`` shape; pixels are within 0..1.
+        """
         return self.device.infer(job.compiled.encode(x))
 
 

@@ -35,9 +35,13 @@ MAX_RESTARTS = 5  # of the board without a new checkpoint in between
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands; ``accuracy`` is that of the network's guesses on the samples since the last report, before it learnt them.
+    """Where a run stands.
 
-    ``health`` are warnings about the newest checkpoint.
+    Attributes:
+        step: samples learnt, of ``steps``.
+        accuracy: share of right guesses on the samples since the last report, before they were learnt; None: there were none.
+        samples_per_s: learnt, over the link.
+        health: warnings about the newest checkpoint.
     """
 
     step: int

@@ -232,12 +232,13 @@ class Bench:
 
     def _data_for(self, method: Method, seed: int) -> Dataset:
         """The set as a row wants it. One form is kept: rows that follow each other mostly want the same, and sets are large."""
-        form = f"{method.standardise} {method.input} {seed if self.validation else ''}"
+        form = f"{method.standardise} {method.mirrored} {method.input} {seed if self.validation else ''}"
         if form not in self._data:
             self._data.clear()
             data = datasets.validation_split(self.data, HELD_OUT, seed) if self.validation else self.data
             data = datasets.standardised(data) if method.standardise else data
-            self._data[form] = data.shaped(method.input, self.case.classes)
+            data = data.shaped(method.input, self.case.classes)
+            self._data[form] = datasets.with_mirror_images(data) if method.mirrored else data
         return self._data[form]
 
     # --- the table ----------------------------------------------------------------------------------------------------

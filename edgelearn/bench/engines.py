@@ -1,4 +1,4 @@
-"""Four ways to train a row: the C core in this process, torch in mini-batches, torch's autograd, and a board over its link."""
+"""The ways to train a row: the C core in this process, torch in mini-batches, torch's autograd, and a board over its link."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgelearn.bench.methods import Method
 from edgelearn.bench.results import Checkpoint, Result
 from edgelearn.compiler import Compiled, compile_net
 from edgelearn.data.datasets import Dataset
+from edgelearn.data.files import Array
 from edgelearn.errors import ConfigError, LinkLostError
 from edgelearn.job import Job, drop_steps, prepare
 from edgelearn.passes.quantize import Calibration
@@ -110,8 +111,20 @@ def torch(task: Task) -> Trained:
     """The rule as it stands, in mini-batches; a checkpoint after every epoch."""
     compiled = _compiled(task.method.found_rule(), task)
     net = _torch_net(compiled, task.seed, task.method.optimizer)
-    ram = compiled.module.integer("state_bytes") + compiled.module.integer("arena_bytes")
-    return _InTorch(net, compiled, _learn(net, compiled, task), ram, task)
+    seconds = _learn(net, compiled.encode(task.data.x_train), task)
+    return _InTorch(net, compiled, seconds, _bytes_here(compiled), task)
+
+
+def frozen(task: Task) -> Trained:
+    """As ``torch``, in as many passes as the row wants over what the frozen part of the net gave once."""
+    from edgelearn.host.frozen import FrozenNet
+
+    compiled = _compiled(task.method.found_rule(), task)
+    net = FrozenNet(compiled.module, task.seed, optimizer=task.method.optimizer, level=task.method.level)
+    started = time.perf_counter()
+    features = net.features(compiled.encode(task.data.x_train))
+    seconds = time.perf_counter() - started + _learn(net, features, task)
+    return _InTorch(net, compiled, seconds, _bytes_here(compiled), task)
 
 
 def autograd(task: Task) -> Trained:
@@ -120,7 +133,12 @@ def autograd(task: Task) -> Trained:
 
     compiled = _compiled(task.method.found_rule(), task)
     net = AutogradNet(compiled.module, task.method.rate, task.seed, optimizer=task.method.optimizer)
-    return _InTorch(net, compiled, _learn(net, compiled, task), net.bytes_of_a_step(), task)
+    seconds = _learn(net, compiled.encode(task.data.x_train), task)
+    return _InTorch(net, compiled, seconds, net.bytes_of_a_step(), task)
+
+
+def _bytes_here(compiled: Compiled) -> int:
+    return compiled.module.integer("state_bytes") + compiled.module.integer("arena_bytes")
 
 
 def _torch_net(compiled: Compiled, seed: int, optimizer: str) -> TorchNet:
@@ -135,8 +153,8 @@ def _compiled(rule: Rule, task: Task) -> Compiled:
     return compile_net(rule, method.net(data.classes), calibration, "f32", drop_steps(method.drops, task.steps))
 
 
-def _learn(net: TorchNet, compiled: Compiled, task: Task) -> float:
-    """Learns what is left to learn; returns the seconds of training in all."""
+def _learn(net: TorchNet, x: Array, task: Task) -> float:
+    """Learns what is left to learn from ``x``, which is what the net takes; returns the seconds of training in all."""
     from edgelearn.host import batches
 
     found = task.kept.load()
@@ -144,7 +162,7 @@ def _learn(net: TorchNet, compiled: Compiled, task: Task) -> float:
     if found is not None:
         net.load_state_dict(found[0])
         seconds = found[1]
-    x, y, method = compiled.encode(task.data.x_train), task.data.y_train, task.method
+    y, method = task.data.y_train, task.method
     while net.step < task.steps:
         started, end = time.perf_counter(), min((net.step // len(x) + 1) * len(x), task.steps)
         batches.train(
@@ -167,6 +185,7 @@ def _image(data: Dataset) -> tuple[int, int, int]:
 ENGINES: dict[str, Callable[[Task], Trained]] = {
     "core": core,
     "torch": torch,
+    "frozen": frozen,
     "bptt": autograd,
     "end-to-end": autograd,
 }

@@ -16,7 +16,7 @@ from edgelearn.tomlfile import nearest
 
 Item = int | Mapping[str, int | str]  # a layer as a recipe writes it
 Params = Mapping[str, Parameter]
-EngineName = Literal["core", "torch", "bptt", "end-to-end"]
+EngineName = Literal["core", "torch", "frozen", "bptt", "end-to-end"]
 STOPPING = "after the last step of a fixed schedule"
 
 
@@ -38,10 +38,13 @@ class Method:
         readout: parameters that only ``predict`` reads. Rows that differ in nothing else share one training.
         input, layers: the net, as in a recipe.
         passes: over the training set; 0.5 is half of it.
-        engine: ``core``: the C core in this process, sample by sample. ``torch``: mini-batches, in floats. ``bptt`` and
+        engine: ``core``: the C core in this process, sample by sample. ``torch``: mini-batches, in floats. ``frozen``:
+            the same, where what the net's frozen part gives is worked out once a sample and kept in half precision. ``bptt`` and
             ``end-to-end``: backpropagation through all that the rule's ``predict`` does, for comparison only.
         drops: fractions of the steps at which the rate halves.
         augment: ``flip-crop`` or nothing (torch only).
+        mirrored: the training set holds the mirror image of every image, too; a pass is over both.
+        level: of how many leading directions of the features heads learn without (frozen only): ``edgelearn.host.levelling``.
         standardise: mean 0 and deviation 1 in every channel, by the training set.
         against: the row that it is compared with.
         rate_by: how the rate was found: ``validation`` is a sweep on a validation split (``--choose``).
@@ -61,6 +64,8 @@ class Method:
     drops: Sequence[float] = DROPS
     augment: Literal["", "flip-crop"] = ""
     standardise: bool = False
+    mirrored: bool = False
+    level: int = 0
     against: str = ""
     published: Published | None = None
     rate_by: Literal["validation", "untuned"] = "untuned"
@@ -69,6 +74,12 @@ class Method:
         if self.engine == "core" and (self.batch, self.optimizer, self.augment) != (1, "sgd", ""):
             problem = f"Row '{self.name}': the C core learns sample by sample, by the rule's own step, from samples as they are."
             raise ConfigError(problem, 'Set engine = "torch" for batches, optimizers and augmentation.')
+        if self.engine == "frozen" and self.augment:
+            problem = f"Row '{self.name}': what is worked out once cannot be another image in every pass."
+            raise ConfigError(problem, 'Set mirrored = true instead of augment, or engine = "torch".')
+        if self.engine != "frozen" and self.level:
+            problem = f"Row '{self.name}' levels features; {self.engine} keeps none."
+            raise ConfigError(problem, 'Set engine = "frozen".')
         if self.engine != "core" and self.dtype != "f32":
             raise ConfigError(
                 f"Row '{self.name}': {self.engine} computes in f32 only.", 'Set engine = "core" for int8.'
@@ -107,7 +118,8 @@ class Method:
             "rule": self.rule, "params": params, "input": list(self.input), "layers": [to_item(x) for x in self.stack()],
             "passes": self.passes, "engine": self.engine, "dtype": self.dtype, "batch": self.batch,
             "optimizer": self.optimizer, "drops": list(self.drops), "augment": self.augment,
-            "standardise": self.standardise,
+            "standardise": self.standardise, **({"mirrored": True} if self.mirrored else {}),
+            **({"level": self.level} if self.level else {}),
         }  # fmt: skip
 
     def settings(self) -> dict[str, Any]:

@@ -63,8 +63,13 @@ def table(found: dict[str, Any]) -> str:
 
 def write(found: dict[str, Any]) -> None:
     OUT.write_text(json.dumps(found, indent=2) + "\n")
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(before + BEGIN + table(found) + END + rest.partition(END)[2])
+    PAGE.write_text(filled(PAGE.read_text(), found))
+
+
+def filled(page: str, found: dict[str, Any]) -> str:
+    """The page with its table made anew."""
+    before, _, rest = page.partition(BEGIN)
+    return before + BEGIN + table(found) + END + rest.partition(END)[2]
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ class Key:
     @property
     def path(self) -> Path:
         board = "" if self.board is None else f".{self.board}"
-        name = f"{_slug(self.row)}{board}.seed{self.seed}.json"
-        folder = Path(_slug(self.case))
+        name = f"{slug(self.row)}{board}.seed{self.seed}.json"
+        folder = Path(slug(self.case))
         return folder / name if self.rate is None else folder / "validation" / f"rate-{self.rate:.10g}" / name
 
 
@@ -95,7 +95,7 @@ class Folder:
             "settings": settings, "data": data, "result": asdict(result),
         }  # fmt: skip
         text = json.dumps(kept, indent=2) + "\n"
-        _replace(self.root / key.path, lambda path: path.write_text(text, encoding="utf-8"))
+        replace_whole(self.root / key.path, lambda path: path.write_text(text, encoding="utf-8"))
 
     def forget(self, key: Key) -> None:
         """So that it is measured again."""
@@ -130,7 +130,7 @@ class Checkpoint:
 
     def save(self, arrays: dict[str, Array], seconds: float) -> None:
         kept: dict[str, Any] = {**arrays, "of settings": self._settings, "seconds": np.float64(seconds)}
-        _replace(self._path, lambda path: np.savez(path, **kept))
+        replace_whole(self._path, lambda path: np.savez(path, **kept))
 
     def clear(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -141,7 +141,7 @@ def _result(kept: dict[str, Any]) -> Result:
     return Result(float(kept["accuracy"]), float(kept["seconds"]), ram, str(kept["ram_of"]), steps)
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
+def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Writes beside its place and moves there: whoever reads sees the old file or the new one."""
     made = path.with_name(f".{os.getpid()}-{path.name}")
     try:
@@ -170,5 +170,5 @@ def _anew(key: Key) -> str:
     return f"Measure it again with --again --rows '{key.row}', or keep it and choose another folder with --out."
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.+-]+", "-", name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgelearn.cli import options, output, progress
+from edgelearn.cli import bench_energy, options, output, progress
 from edgelearn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from edgelearn.bench.methods import Case
 
 app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+app.command()(bench_energy.energy)
+app.command()(bench_energy.figures)
 BENCHES = {
     "accuracy": "of a case, over several seeds, beside backpropagation",
     "instructions": "per sample, beside backpropagation in C, counted in QEMU",
     "memory": "planned against measured memory: recipes, rules, depth, a keyword spotter",
     "link": "how busy the wire is, computed on a virtual clock",
+    "energy": "energy, time and memory of rules beside backpropagation, on this computer",
     "store": "bytes a step in the run store, time and size of a report, the store after kill -9",
     "throughput": "steps a second here: exported nets beside PyTorch, int8 beside floats",
     "imports": "time until the command line answers",
+    "figures": "nothing: makes the tables of README and docs again from the stored runs",
 }
 ListCases = Annotated[bool, typer.Option("--list", help="Name what can be measured.")]
 Out = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write JSON there (.md: Markdown).")]
@@ -54,7 +58,7 @@ Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", hel
 
 @app.callback()
 def bench(context: typer.Context, cases: ListCases = False, as_json: options.Json = False) -> None:
-    """Measure: accuracy, instructions, memory, link, throughput, store, imports."""
+    """Measure: accuracy, energy, instructions, memory, link, throughput, store, imports."""
     context.obj = as_json
     if cases or context.invoked_subcommand is None:
         from edgelearn.bench.cases import CASES
@@ -92,14 +96,14 @@ def accuracy(
     from edgelearn.bench import accuracy as bench
     from edgelearn.bench import cases, table
 
-    quiet, found, names = as_json or context.obj, cases.find(case), _names(rows)
+    quiet, found, names = as_json or context.obj, cases.find(case), names_of(rows)
     _check_choose(choose, rates, markdown)
     with progress.bar(case, quiet) as advance:
         how = bench.Options(data, board, port, results or bench.default_out(), again, advance)
         if choose:
-            _choose(found, _seeds(seeds, 1), names, dtype, _numbers("--rates", rates), how, out, quiet)
+            _choose(found, seeds_of(seeds, 1), names, dtype, _numbers("--rates", rates), how, out, quiet)
             return
-        measured = bench.run(found, _seeds(seeds, 3), names, dtype, how)
+        measured = bench.run(found, seeds_of(seeds, 3), names, dtype, how)
     page = table.markdown(found.name, measured, found.note)
     if markdown is not None:
         _write_text(markdown, page, "--markdown")
@@ -111,7 +115,7 @@ def accuracy(
         "note": found.note,
     }
     if out is not None:
-        _write(out, page, told)
+        write_file(out, page, told)
     output.report("bench", told, quiet, lambda _: _human_accuracy(found, measured))
 
 
@@ -132,11 +136,11 @@ def _check_choose(choose: bool, rates: str | None, markdown: Path | None) -> Non
         raise UsageError("--choose makes no table of results.", "Leave --markdown out, or write JSON with -o.")
 
 
-def _names(text: str | None) -> list[str]:
+def names_of(text: str | None) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()] if text else []
 
 
-def _seeds(text: str | None, usual: int) -> int | list[int]:
+def seeds_of(text: str | None, usual: int) -> int | list[int]:
     """A number of seeds, or with a comma the seeds themselves: ``3`` are 1, 2, 3 and ``3,`` is 3 alone."""
     try:
         if text is None:
@@ -216,7 +220,7 @@ def memory(
     """Planned against measured memory, on every board that can run here."""
     from edgelearn.bench import memory as bench
 
-    quiet, boards = as_json or context.obj, _names(board)
+    quiet, boards = as_json or context.obj, names_of(board)
     names = list(bench.CASES) if case == "all" else [bench.find(case).name]
     found = {}
     for name in names:
@@ -250,7 +254,7 @@ def link(
     from edgelearn.bench import link as bench
 
     quiet = as_json or context.obj
-    nets, bauds = _names(net) or list(bench.NETS), [int(n) for n in _numbers("--baud", baud)] or list(bench.BAUDS)
+    nets, bauds = names_of(net) or list(bench.NETS), [int(n) for n in _numbers("--baud", baud)] or list(bench.BAUDS)
     with progress.bar("link", quiet) as advance:
         rows = bench.run(board, nets, bauds, latency, None if clock is None else round(clock * 1e6), advance)
     told = {"case": f"link {board}", "board": board, "rows": [asdict(row) for row in rows], "note": bench.NOTE}
@@ -346,11 +350,11 @@ def imports(
 def _finish(data: dict[str, Any], as_json: bool, out: Path | None, human: output.Human | None = None) -> None:
     """Writes the file that was asked for, and prints."""
     if out is not None:
-        _write(out, _markdown(data), data)
+        write_file(out, _markdown(data), data)
     output.report("bench", data, as_json, human or _human)
 
 
-def _write(path: Path, markdown: str, data: dict[str, Any]) -> None:
+def write_file(path: Path, markdown: str, data: dict[str, Any]) -> None:
     text = markdown if path.suffix == ".md" else json.dumps({"schema": "edgelearn.bench/1", **data}, indent=2) + "\n"
     _write_text(path, text, "-o")
 

@@ -156,6 +156,12 @@ def standardised(dataset: Dataset) -> Dataset:
     return replace(dataset, x_train=x_train, x_test=x_test)
 
 
+def with_mirror_images(dataset: Dataset) -> Dataset:
+    """The same data; behind the images (height, width, ...) to train on stand their mirror images, left for right."""
+    x, y = dataset.x_train, dataset.y_train
+    return replace(dataset, x_train=np.concatenate([x, x[:, :, ::-1]]), y_train=np.concatenate([y, y]))
+
+
 def _digits(root: Path | None) -> Parts:
     arrays = files.read_npz(Path(__file__).with_name("digits.npz"))
     x, y, n = arrays["x"].astype(np.float32) / 16, arrays["y"], DIGITS_TRAIN

@@ -11,6 +11,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgelearn.errors import ConfigError
 from edgelearn.host.torch_lib import Tensor, torch
 from edgelearn.host.torch_net import TorchNet
@@ -56,6 +59,15 @@ class AutogradNet(TorchNet):
                 self._optimizer.close(name, rate)
         self.step += len(x)
         return scores.detach().argmax(1)
+
+    def infer(self, x: Any, batch: int = 256) -> NDArray[np.int64]:
+        """Classes of samples (N, inputs) by the scores that learning is about, which need not be the rule's own last word."""
+        x, found = self.tensor(x), [np.empty(0, np.int64)]
+        with torch.no_grad():
+            for part in x.split(batch) if len(x) else ():
+                run = Run(len(part), torch.full((len(part), 1), self.step, device=self.device))
+                found.append(self._scores(self._state, run, part).argmax(1).cpu().numpy())
+        return np.concatenate(found)
 
     def bytes_of_a_step(self) -> int:
         """Weights, and what learning one sample must remember on the way: counted as autograd keeps it, each tensor once."""

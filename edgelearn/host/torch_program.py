@@ -53,14 +53,18 @@ class Program:
         values = dict(self._known)
         for (name, type), given in zip(self.entry.params, inputs, strict=True):
             values[name] = given.reshape(run.batch, *type.shape)
+        self._run(self._calls, run, values)
+        return values[self.entry.result].expand(run.batch, 1) if self.entry.result is not None else None
+
+    def _run(self, calls: list[_Call], run: Run, values: dict[str, Tensor]) -> None:
+        """Adds the results of ``calls`` to ``values``."""
         with torch.no_grad():
-            for call in self._calls:
+            for call in calls:
                 result = call.kernel(run, *[values[a] for a in call.args])
                 if call.result is not None:
                     values[call.result] = result
                 for name in call.dead:
                     del values[name]
-        return values[self.entry.result].expand(run.batch, 1) if self.entry.result is not None else None
 
     # --- before the first batch -------------------------------------------------------------------------------------------------------
 

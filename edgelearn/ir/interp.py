@@ -51,7 +51,13 @@ def normal_multiplier(std: float, exponent: int) -> tuple[int, int]:
 class Interpreter:
     """Runs the entries of one module on its own copy of the state.
 
-    ``observe`` is called with (op, float result) for every op of an f32 module: calibration listens there.
+    Attributes:
+        seed: of the first weights, and of all that is drawn later.
+        step: samples learnt.
+        state: tensors by name (``@b0.W``), as they are stored: integers in units of 2 to the power of their exponent, or float32.
+        exps: exponents by slot.
+        stats: of each slot's window, how many elements saturated, and the largest magnitude.
+        observe: called with (op, float result) for every op of an f32 module: calibration listens there.
     """
 
     module: Module
@@ -171,7 +177,7 @@ class Interpreter:
     # --- moving exponents -----------------------------------------------------------------------------------------------------------
 
     def rescale(self) -> None:
-        """The entry outside the step: moves exponents and halves weights when it is time (int-lowering.md, section 3)."""
+        """The entry outside the step: moves exponents and halves weights when it is time (ARCHITECTURE.md, "Exponents")."""
         if self.step % RESCALE_EVERY == 0:
             for slot in self.module.slots:
                 if slot.kind == "moving":

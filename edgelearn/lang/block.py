@@ -190,8 +190,8 @@ class Scope:
 class Block:
     """``s`` in a rule: one trainable block, and nothing else in scope.
 
-    Sizes: ``s.inp``, ``s.out``, ``s.units``, ``s.classes``, ``s.index``, ``s.blocks``, ``s.time``, ``s.times``. ``s.key`` is for draws in
-    a step. Everything else is a state tensor.
+    It has sizes, as plain numbers (``s.inp``, ``s.out``, ``s.units``, ``s.classes``, ``s.index``, ``s.blocks``, ``s.time``, ``s.times``:
+    docs/rules.md says what each is), and ``s.key`` for draws in a step. Everything else is a state tensor, a ``StateRef``.
     """
 
     def __init__(self, trace: Trace, scope: Scope) -> None:

@@ -132,7 +132,7 @@ class Words:
         return p.trace.emit("one_hot", chosen, classes=p.type.size)
 
     def softmax(self, g: Any) -> Tensor:
-        """exp(g) / sum exp(g)."""
+        """exp(g) / sum exp(g): positive numbers whose sum is 1."""
         return _tensor("softmax", g).trace.emit("softmax", g)
 
     def gate(self, e: Any, threshold: float) -> Tensor:
@@ -140,11 +140,14 @@ class Words:
         return _tensor("gate", e).trace.emit("gate", e, threshold=float(threshold))
 
     def outer(self, d: Any, x: Any) -> Gradient:
-        """The gradient of ``d . (W @ x)`` with respect to the W that it updates: a product, or for a convolution the correlation."""
+        """The gradient of ``d . (W @ x)`` with respect to the W that it updates, and of its shape.
+
+        Of a matrix (out, in) that is the product of d (out,) and x (in,), of a convolution's kernel the correlation of both maps.
+        """
         return Gradient((Outer(_tensor("outer", d), _tensor("outer", x)),))
 
     def argmax(self, v: Any) -> Tensor:
-        """Index of the largest element."""
+        """Index of the largest element, the first of equal ones: a tensor of one."""
         return _tensor("argmax", v).trace.emit("argmax", v)
 
     def normal(self, key: object, shape: Any, std: float = 1.0) -> Any:

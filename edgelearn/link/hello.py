@@ -12,7 +12,18 @@ from edgelearn.pairing.session import Paired, read_tlv
 
 @dataclass(frozen=True)
 class Hello:
-    """What a board says of itself. ``pool``, ``max_frame`` and ``rx_buffer`` are bytes."""
+    """What a board says of itself; docs/link.md has each field's code.
+
+    Attributes:
+        proto: version of the link, ``major << 8 | minor``.
+        boot_id: another one after each start of the board.
+        board: id of the board that the image was built for. chip: 8 bytes that tell this chip from others.
+        plan_hash: CRC-32 of its plan, whose last four bytes it is; 0: it has none.
+        step: samples that its state has learnt. seed: of its first weights.
+        max_frame, rx_buffer: bytes of a frame, and of frames on their way.
+        pool: bytes for plan, state and arena.
+        paired: None: the board is open, whoever reaches its line may write.
+    """
 
     proto: int
     boot_id: int
@@ -34,8 +45,9 @@ class Hello:
 class Stats:
     """What the board measured: memory in bytes, found by scanning, and counters since it started.
 
-    ``engine`` is empty but where the board is a program under Linux that cannot scan: state and arena are then what the memory of the
-    program that it names grew by.
+    ``samples`` have been learnt, in ``busy_us`` microseconds; 0 of these where the board has no clock. ``overruns`` are bytes lost to a
+    full ring, ``bad_frames`` frames that came damaged. ``engine`` is empty but where the board is a program under Linux that cannot
+    scan: state and arena are then what the memory of the program that it names grew by.
     """
 
     state: int

@@ -20,15 +20,20 @@ def _fold(entry: Entry) -> Entry:
     ops: list[Op] = []
     for op in entry.ops:
         inner = made.get(op.args[0]) if op.name == "scale" else None
-        if inner is not None and inner.name == "scale":
+        if inner is not None and inner.name == "scale" and not _is_state(inner.args[0]):
             op = replace(op, args=inner.args).with_attrs(k=op.number("k") * inner.number("k"))
-        if op.result is not None and op.name == "scale" and op.number("k") == 1.0:
+        if op.result is not None and op.name == "scale" and op.number("k") == 1.0 and not _is_state(op.args[0]):
             names[op.result] = op.args[0]
             continue
         if op.result is not None:
             made[op.result] = op
         ops.append(op)
     return renamed(entry, ops, names)
+
+
+def _is_state(name: str) -> bool:
+    """An update may come between: what is read in its place later is another."""
+    return name.startswith("@")
 
 
 def cse(module: Module) -> Module:

@@ -35,7 +35,14 @@ _KNOWN: dict[str, type] = {}
 def rule(name: str, cite: str = "") -> Callable[[type], type]:
     """Class decorator: makes a rule of a class whose annotated attributes are its parameters.
 
-    The class must define ``step(self, s, x, y)`` and ``predict(self, blocks, x)``, and may define ``init(self, s, key)``.
+    The class must define ``step(self, s, x, y)`` and ``predict(self, blocks, x)``, and may define ``init(self, s, key)``; docs/rules.md
+    has the other hooks. ``x`` is the sample or what the block before returned, ``y`` the class as a one-hot vector.
+
+    Args:
+        name: what runs record it as. cite: where the rule was published.
+
+    Raises:
+        ConfigError: the class lacks step or predict.
     """
 
     def register(cls: type) -> type:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgelearn import state
-from edgelearn.backends import ENTRIES, Backend, EntryName, Source, backend
+from edgelearn.backends import ENTRIES, Artifact, Backend, EntryName, Source, backend
 from edgelearn.compiler import DTYPES, Compiled, compile_net
 from edgelearn.data import datasets
 from edgelearn.errors import ConfigError
@@ -104,11 +104,20 @@ def prove_cell(cell: Cell, inputs: int = INPUTS, steps: int = STEPS) -> Proof:
     Raises:
         MismatchError: it does something else than the interpreter. ConfigError: there is none, though no gap is declared.
     """
-    made: Backend = backend(cell.format)
-    source, x, y = _source(cell.rule, cell.block, cell.dtype)
-    for artifact in made.artifacts(source):
+    artifact = artifact_of(cell)
+    source, x, y = samples_of(cell.rule, cell.block, cell.dtype)
+    return prove(backend(cell.format).open(artifact, source), artifact, source, x, y, inputs, steps)
+
+
+def artifact_of(cell: Cell) -> Artifact:
+    """What a cell's backend writes for it.
+
+    Raises:
+        ConfigError: nothing, though no gap is declared.
+    """
+    for artifact in backend(cell.format).artifacts(source_of(cell.rule, cell.block, cell.dtype)):
         if artifact.entry in (cell.entry, "all") and artifact.runs and artifact.dtype == cell.dtype:
-            return prove(made.open(artifact, source), artifact, source, x, y, inputs, steps)
+            return artifact
     problem = f"{cell.format} writes no {cell.entry} of {cell.rule} on a {cell.block} net in {cell.dtype}"
     raise ConfigError(f"{problem}, and declares no gap.", "Say the reason in the backend's gap().")
 
@@ -151,8 +160,13 @@ def _compiled(rule: str, block: str, dtype: str) -> Compiled | str:
         return error.message.removesuffix(".")
 
 
+def source_of(rule: str, block: str, dtype: str) -> Source:
+    """A net of the matrix that has learnt a little."""
+    return samples_of(rule, block, dtype)[0]
+
+
 @cache
-def _source(rule: str, block: str, dtype: str) -> tuple[Source, Any, Any]:
+def samples_of(rule: str, block: str, dtype: str) -> tuple[Source, Any, Any]:
     """A net that has learnt a little, and samples that it has not seen."""
     net = _compiled(rule, block, dtype)
     assert not isinstance(net, str)

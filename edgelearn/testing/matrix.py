@@ -2,7 +2,9 @@
 
 python -m edgelearn.testing.matrix                          writes docs/formats.md of a checkout
 python -m edgelearn.testing.matrix --check                  is that page up to date?
-python -m edgelearn.testing.matrix --prove -o FILE.json     proves every cell on 1,000 inputs and 100 steps (`make soak`)
+python -m edgelearn.testing.matrix --prove -o FILE.json     proves every cell on 1,000 inputs and 100 steps (`make soak`);
+                                                            started again, it goes on where FILE.json ends
+python -m edgelearn.testing.matrix --sizes -o FILE.json     how large the files are beside their weights
 """
 
 from __future__ import annotations
@@ -10,14 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from edgelearn.errors import EdgeLearnError
 from edgelearn.parity import INPUTS, STEPS
-from edgelearn.testing.backend import BLOCKS, RULES, Cell, cells, prove_cell
+from edgelearn.testing import sizes, soak
+from edgelearn.testing.backend import BLOCKS, RULES, Cell, cells
 
 FORMATS = {
     "plan": "Also `plan-c`, `c`, `arduino`, `platformio` and `zephyr`: they hold the same plan.",
@@ -73,28 +72,12 @@ The nets are small: {"; ".join(f"{name}: {net}" for name, net in BLOCKS.items())
 """
 
 
-def prove_all(formats: Sequence[str], inputs: int, steps: int, only: str = "") -> list[dict[str, Any]]:
-    """Every open cell, with the largest difference or what went wrong."""
-    told = []
-    for name in formats:
-        for cell in cells(name):
-            if cell.status != "open" or only not in str(cell):
-                continue
-            found: dict[str, Any] = {**asdict(cell), "inputs": inputs, "steps": steps}
-            try:
-                found["max_diff"] = prove_cell(cell, inputs, steps).worst
-            except EdgeLearnError as error:
-                found["problem"] = error.message
-            told.append(found)
-            sys.stderr.write(f"{cell}: {found.get('problem', found.get('max_diff'))}\n")
-    return told
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--prove", action="store_true")
-    parser.add_argument("--formats", default=",".join(FORMATS))
+    parser.add_argument("--sizes", action="store_true")
+    parser.add_argument("--formats", help="F,F; else all")
     parser.add_argument("--only", default="", help="cells whose name contains this")
     parser.add_argument("--inputs", type=int, default=INPUTS)
     parser.add_argument("--steps", type=int, default=STEPS)
@@ -102,6 +85,9 @@ def main() -> None:
     given = parser.parse_args()
     if given.prove:
         sys.exit(_prove(given))
+    if given.sizes:
+        _sizes(given)
+        return
     place = Path(PAGE)
     if given.check:
         sys.exit(0 if place.read_text() == page() else f"{PAGE} is not up to date: python -m edgelearn.testing.matrix")
@@ -110,12 +96,23 @@ def main() -> None:
 
 def _prove(given: argparse.Namespace) -> int:
     """The exit status: how many cells failed, up to 100."""
-    told = prove_all(given.formats.split(","), given.inputs, given.steps, given.only)
-    failed = [cell for cell in told if "problem" in cell]
-    if given.output:
-        given.output.write_text(json.dumps({"schema": "edgelearn.formats/1", "cells": told}, indent=1) + "\n")
-    sys.stdout.write(f"{len(told)} cells, {len(failed)} failed\n")
+    formats = given.formats.split(",") if given.formats else list(FORMATS)
+    done = soak.proved(formats, given.inputs, given.steps, given.only, given.output)
+    failed = [cell for cell in done if "problem" in cell]
+    sys.stdout.write(f"{len(done)} cells, {len(failed)} failed\n")
     return min(len(failed), 100)
+
+
+def _sizes(given: argparse.Namespace) -> None:
+    found = sizes.measured(given.formats.split(",") if given.formats else sizes.FORMATS, given.only)
+    if given.output:
+        given.output.write_text(json.dumps(found, indent=1) + "\n")
+    for row in found["summary"]:
+        named = f"{row['format']} {row['entry']} {row['dtype']}"
+        sys.stdout.write(
+            f"{named}: {row['within']} of {row['files']} within the bound; "
+            f"{row['least_program']:,} to {row['most_program']:,} bytes beside the weights\n"
+        )
 
 
 if __name__ == "__main__":

@@ -234,7 +234,7 @@ EL_ALONE static void rescale(el_t *el, uint32_t step) {
 /* --- entries --- */
 
 /* How often the rate has been halved before this step. */
-EL_RARE static uint8_t drops_before(const el_t *el, uint32_t step) {
+static uint8_t drops_before(const el_t *el, uint32_t step) {
   uint8_t drops = 0;
   for (EL_PLAN uint8_t *drop = el->plan + EL_HEADER_BYTES, *end = slots(el); drop < end; drop += 4) drops = (uint8_t)(drops + (step >= el_plan32(drop)));
   return drops;

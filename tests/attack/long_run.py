@@ -15,6 +15,7 @@ from edgelearn.training import Progress
 RATE = 1e-4
 WARM = 0.25  # of the run: after it nothing of the host may grow
 MOST_GROWN_KIB = 4096
+READINGS = 200
 
 
 def resident_kib() -> int:
@@ -55,7 +56,8 @@ def _trained(steps: int, seed: int, rate: float) -> tuple[dict[str, Any], int, l
         return pipes[-1]
 
     def watched(at: Progress) -> None:
-        memory.append(resident_kib())
+        if len(memory) * steps < at.step * READINGS:  # few, for the list of them grows too
+            memory.append(resident_kib())
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "runs.sqlite"

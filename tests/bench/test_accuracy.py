@@ -103,6 +103,17 @@ def test_data_are_standardised_by_the_training_set() -> None:
     assert run(1, rows_only(replace(tiny.BACKPROP, standardise=True)))[0].seeds != plain.seeds
 
 
+def test_mirror_images_stand_behind_the_training_set() -> None:
+    data = datasets.load("digits")
+    made = datasets.with_mirror_images(data)
+    assert len(made.x_train) == len(made.y_train) == 2 * len(data.x_train)
+    assert (made.x_train[: len(data.x_train)] == data.x_train).all()
+    assert (made.x_train[-1, :, 0] == data.x_train[-1, :, -1]).all()
+    assert (made.x_train[-1] != data.x_train[-1]).any()
+    assert made.y_train[-1] == data.y_train[-1]
+    assert made.x_test is data.x_test
+
+
 # --- what is kept -----------------------------------------------------------------------------------------------------
 
 

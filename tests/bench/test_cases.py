@@ -56,7 +56,7 @@ def test_settings_are_what_decides_the_weights() -> None:
     assert last.training() == summed.training() != last.settings() != summed.settings()
     explicit = replace(last, params={**last.params, "gate": 0.05})  # the rule's own default
     assert explicit.training() == last.training()
-    for changed in (last.at(0.5), replace(last, passes=3), replace(last, layers=[16, 17]), replace(last, drops=())):
+    for changed in (last.at(0.5), replace(last, passes=3), replace(last, layers=[16, 17]), replace(last, drops=()), replace(last, mirrored=True)):
         assert changed.training() != last.training()
 
 
@@ -80,6 +80,10 @@ def test_impossible_rows_are_refused() -> None:
         tiny.method("x", optimizer="adam")
     with pytest.raises(ConfigError, match="f32 only"):
         tiny.method("x", engine="torch", dtype="int8")
+    with pytest.raises(ConfigError, match="cannot be another image in every pass"):
+        tiny.method("x", engine="frozen", augment="flip-crop")
+    with pytest.raises(ConfigError, match="torch keeps none"):
+        tiny.method("x", engine="torch", level=8)
     with pytest.raises(ConfigError, match="Row 'x'"):
         tiny.method("x", layers=[{"cov": 3}]).stack()
 

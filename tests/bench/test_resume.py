@@ -84,6 +84,17 @@ def test_torch_in_the_middle_of_an_epoch(case: str, at_least: float, tmp_path: P
     assert seeds[0] > at_least
 
 
+@needs_torch
+def test_on_features_that_are_worked_out_again(tmp_path: Path) -> None:
+    """Every digit is there twice, as itself and mirrored; two passes over both."""
+    kill("frozen", tmp_path, seeds=1, seed=1, step=2 * EPOCH + 700)
+    seeds, reports = go_on("frozen", tmp_path, 1)
+    assert 2 * EPOCH < reports[0][1] <= 2 * EPOCH + 100
+    assert reports[-1][1] == 4 * EPOCH
+    assert seeds == go_on("frozen", tmp_path / "whole", 1)[0]
+    assert seeds[0] > 0.8
+
+
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     def checkpoint(**settings: int) -> Checkpoint:
         return Checkpoint(tmp_path / "x.npz", Key("c", "r", 1), settings, "data")

@@ -28,8 +28,10 @@ LONG = Case("long", "digits", (method("core", dtype="int8", passes=4),))
 MAPS = [{"conv": 4, "head": 4}, {"pool": 2}, 16]
 _ADAM = {"params": {"lr": 2**-7}, "optimizer": "adam", "augment": "flip-crop", "standardise": True}
 TORCH = Case("torch", "digits", (method("torch", engine="torch", batch=32, passes=4, layers=MAPS, **_ADAM),))
+_HEADS = {"layers": MAPS, "batch": 32, "optimizer": "adam", "mirrored": True, "level": 8}
+FROZEN = Case("frozen", "digits", (method("frozen", "cascaded-forward", engine="frozen", passes=2, **_HEADS),))
 _MOMENTUM = {"batch": 32, "passes": 4, "optimizer": "momentum"}
 BPTT = Case(
     "bptt", "digits", (method("bptt", "tpsgd", layers=[{"recurrent": 16}], engine="bptt", **_MOMENTUM),)
 )  # fmt: skip
-CASES = {case.name: case for case in (TINY, LONG, TORCH, BPTT)}
+CASES = {case.name: case for case in (TINY, LONG, TORCH, FROZEN, BPTT)}

@@ -10,7 +10,7 @@ import pytest
 
 from edgelearn import avr, boards, images
 from edgelearn.build import Image
-from edgelearn.errors import ConfigError, DoesNotFitError, UsageError
+from edgelearn.errors import ConfigError, DoesNotFitError, UsageError, WrongBoardError
 from edgelearn.job import Job, image_of, prepare
 from edgelearn.session import Session, connect
 from edgelearn.stackbound import StackError
@@ -121,7 +121,7 @@ def test_another_plan_is_refused(tiny: Job) -> None:
         with pytest.raises(UsageError, match="has not booted"):
             _ = session.client
         session.device.put(tiny, None)
-        with pytest.raises(ConfigError, match="compiled in"):
+        with pytest.raises(WrongBoardError, match="compiled in"):
             session.client.send_plan(prepare("digits-tiny", UNO, steps=120).plan)
         assert session.client.send_plan(tiny.plan) is False  # it runs this one
         with pytest.raises(ConfigError, match="no non-volatile memory"):

@@ -191,7 +191,9 @@ def beyond(plan: bytes) -> Iterator[bytes]:
             needed = HEADER + sum(sizes[each] * number for each, number in more.items())
             yield put(plan, "header", 0, **{field: most, "tlv_bytes": (end - needed) % (1 << 32)})
             yield put(plan, "header", 0, **{field: most, "tlv_bytes": 0})
-    yield put(sealed(plan[:HEADER]), "header", 0, **dict.fromkeys(sizes, 0), tlv_bytes=0, total_bytes=HEADER + 4)
+    bare = put(sealed(plan[:HEADER]), "header", 0, **dict.fromkeys(sizes, 0), tlv_bytes=0, total_bytes=HEADER + 4)
+    yield bare
+    yield put(bare, "header", 0, tlv_bytes=0xFFFFFFFF, total_bytes=HEADER + 3)[:-1]
 
 
 def damaged(plan: bytes) -> Iterator[bytes]:

@@ -90,6 +90,16 @@ def test_noprops_blocks_end_to_end() -> None:
     assert float(w["@b0.W"].grad.abs().max()) > 1e-4  # the first block learns from the last one's guess
 
 
+def test_it_says_what_it_learns_to_say() -> None:
+    """NoProp's own last word mixes the last block's guess with the ones before it, which no loss asks anything of here."""
+    made = module("noprop", [8] * 4, hidden=8)
+    net, rule = AutogradNet(made, 0.1, 1), TorchNet(made, 1)
+    assert net.infer(DIGITS[:0]).tolist() == []
+    guesses = net.infer(DIGITS, batch=100)
+    assert guesses.tolist() == net.learn(DIGITS, Y).tolist()
+    assert (guesses != rule.infer(DIGITS)).any()
+
+
 def test_what_a_step_must_remember() -> None:
     """64-16-10: the sample, 16 activations, 10 scores' logarithms, and a word or two of the loss."""
     made = module("backprop", [16])

@@ -18,6 +18,8 @@ TYPES = {
     "f32": TensorProto.FLOAT, "i8": TensorProto.INT8, "i16": TensorProto.INT16, "i32": TensorProto.INT32, "i64": TensorProto.INT64,
     "u8": TensorProto.UINT8, "bool": TensorProto.BOOL,
 }  # fmt: skip
+# ONNX Runtime 1.18 makes a Split of several of these and calls it after the first: without names, two such are refused.
+NAMED = ("Gather", "Slice")
 
 
 class Graph:
@@ -58,7 +60,7 @@ class Graph:
     def node(self, op: str, *inputs: str, name: str = "", **attrs: Any) -> str:
         """The result of an op with one; an empty input is one that is left out."""
         result = name or self._new("v")
-        self._nodes.append(helper.make_node(op, list(inputs), [result], **attrs))
+        self._nodes.append(helper.make_node(op, list(inputs), [result], result if op in NAMED else None, **attrs))
         return result
 
     def model(self) -> bytes:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from edgelearn import state
 from edgelearn.backends import Artifact, EntryName, Signature, Source
 from edgelearn.errors import ConfigError
@@ -41,17 +43,17 @@ def gap(module: Module, entry: EntryName) -> str:
 
 
 def artifacts(source: Source) -> Iterator[Artifact]:
-    """The files of all entries without a gap. The third graph, of what is done between steps, has no runner of its own."""
+    """The files of all entries without a gap, and of what is done between steps."""
     if not gap(source.module, "infer"):
         yield _artifact(source, "infer", infer_graph(source))
     if not gap(source.module, "train"):
         yield _artifact(source, "train", train_graph(source))
-        yield replace(_artifact(source, "train", rescale_graph(source), "rescale"), runs=False)
+        yield _artifact(source, "rescale", rescale_graph(source))
 
 
-def _artifact(source: Source, entry: EntryName, written: Written, what: str = "") -> Artifact:
+def _artifact(source: Source, entry: EntryName, written: Written) -> Artifact:
     raw, inputs, outputs = written
-    return Artifact(f"{source.name}-{what or entry}-int8.onnx", raw, entry, "int8", inputs, outputs)
+    return Artifact(f"{source.name}-{entry}-int8.onnx", raw, entry, "int8", inputs, outputs)
 
 
 def infer_graph(source: Source) -> Written:
@@ -122,16 +124,18 @@ class Walk:
         self._sample("B")
 
     def parameters(self) -> None:
-        """The training step: the state as it comes."""
+        """The training step: the state as it comes, or as the source has it."""
         self._sample(1)
         self.graph.input("y", "i64", (1,))
         self.values["%y"] = Value(self.n.reshape("y", 1, 1), Power(), self.module.integer("classes"), shape=(1,))
         self.drops = Power(0, ((self.graph.input("drops", "i64", ()), 1),))
         if self.slots:
             self.graph.input("exps", "i64", (len(self.slots),))
+            self.graph.default("exps", np.array([self.snapshot.exps[name] for name in self.slots], np.int64))
         self.exps = {name: Power(0, ((self._exp(i), 1),)) for i, name in enumerate(self.slots)}
         for s in self.module.state:
             name = self.graph.input(state_name(s.name), s.type.dtype, s.type.shape)
+            self.graph.default(name, self.snapshot.tensors[s.name])
             self.states[s.name] = self._tensor(s, name, None)
 
     def _exp(self, i: int) -> str:

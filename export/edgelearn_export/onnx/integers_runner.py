@@ -52,8 +52,10 @@ def saturates() -> bool:
     return int(found[0, 0]) != 255 * 127 * size
 
 
-def open(artifact: Artifact, source: Source) -> IntegerInference | IntegerTrainer:  # noqa: A001 (what a backend calls it)
+def open(artifact: Artifact, source: Source) -> Any:  # noqa: A001 (what a backend calls it)
     """The runner of an int8 artifact."""
+    if artifact.entry == "rescale":
+        return Rescaler(artifact.raw, source.module)
     return IntegerInference(artifact.raw, source) if artifact.entry == "infer" else IntegerTrainer(artifact.raw, source)
 
 
@@ -82,12 +84,9 @@ class IntegerTrainer:
         self.module, self._source = source.module, source
         snapshot = state.decode(source.module, source.state)
         self.seed, self.step = snapshot.seed, snapshot.step
-        self.tensors = {state_name(s.name): snapshot.tensors[s.name] for s in self.module.state}
-        names = [s.name for s in self.module.slots]
-        self.exps = np.array([snapshot.exps[s] for s in names], np.int64)
-        self.stats = np.array([snapshot.stats[s] for s in names], np.int64).reshape(-1, 2)
+        self.tensors, self.exps, self.stats = unpacked(self.module, snapshot)
         self._train = session(raw)
-        self._rescale = session(rescale_graph(source)[0])
+        self._rescale = Rescaler(rescale_graph(source)[0], self.module)
         self._updates = [op for op in self.module.entry("learn").ops if OPS[op.name].update]
         self._draws = [op for op in self.module.entry("learn").ops if op.name in ("noise", "sample")]
 
@@ -101,11 +100,7 @@ class IntegerTrainer:
             self.keep(run(self._train, self.inputs(row, int(label))))
 
     def state(self) -> bytes:
-        names = [s.name for s in self.module.slots]
-        tensors = {s.name: self.tensors[state_name(s.name)] for s in self.module.state}
-        exps = dict(zip(names, map(int, self.exps), strict=True))
-        stats = {name: (int(seen), int(most)) for name, (seen, most) in zip(names, self.stats, strict=True)}
-        return state.pack(self.module, state.Snapshot(tensors, exps, stats, self.step, self.seed))
+        return packed(self.module, self.tensors, self.exps, self.stats, self.step, self.seed)
 
     def inputs(self, x: Array, label: int) -> dict[str, Array]:
         """What the graph of the training step is given for its next sample."""
@@ -133,12 +128,7 @@ class IntegerTrainer:
             self._between()
 
     def _between(self) -> None:
-        given = {"step": np.array(self.step), "exps": self.exps, "stats": self.stats, **self.tensors}
-        given.update(
-            (f"halve{number}", halving(self.module, self.seed, self.step, number))
-            for number in range(len(self.module.state))
-        )
-        found = run(self._rescale, given)
+        found = self._rescale.run(self.seed, self.step, self.exps, self.stats, self.tensors)
         self._take(found)
         self.stats = found["stats.next"]
 
@@ -151,9 +141,45 @@ class IntegerTrainer:
         return dither(op, shape, self.seed, self.step)
 
 
+class Rescaler:
+    """The graph of what is done between steps."""
+
+    def __init__(self, raw: bytes, module: Module) -> None:
+        self.module, self._session = module, session(raw)
+
+    def run(self, seed: int, step: int, exps: Array, stats: Array, tensors: dict[str, Array]) -> dict[str, Array]:
+        """The graph's outputs, after ``step`` steps."""
+        bits = {f"halve{i}": halving(self.module, seed, step, i) for i in range(len(self.module.state))}
+        return run(self._session, {"step": np.array(step), "exps": exps, "stats": stats, **bits, **tensors})
+
+    def rescale(self, raw: bytes) -> bytes:
+        """The state region as a device has it after what it does between this step and the next."""
+        now = state.decode(self.module, raw)
+        tensors, exps, stats = unpacked(self.module, now)
+        found = self.run(now.seed, now.step, exps, stats, tensors)
+        after = {name: found[f"{name}.next"] for name in tensors}
+        return packed(self.module, after, found["exps.next"], found["stats.next"], now.step, now.seed)
+
+
+def unpacked(module: Module, now: state.Snapshot) -> tuple[dict[str, Array], Array, Array]:
+    """A state as the graphs take it: tensors, ``exps`` and ``stats``."""
+    names = [s.name for s in module.slots]
+    exps = np.array([now.exps[s] for s in names], np.int64)
+    stats = np.array([now.stats[s] for s in names], np.int64).reshape(-1, 2)
+    return {state_name(s.name): now.tensors[s.name] for s in module.state}, exps, stats
+
+
+def packed(module: Module, tensors: dict[str, Array], exps: Array, stats: Array, step: int, seed: int) -> bytes:
+    """What ``unpacked`` gave, as a board holds it."""
+    names = [s.name for s in module.slots]
+    kept = {s.name: tensors[state_name(s.name)] for s in module.state}
+    pairs = {name: (int(seen), int(most)) for name, (seen, most) in zip(names, stats, strict=True)}
+    return state.pack(module, state.Snapshot(kept, dict(zip(names, map(int, exps), strict=True)), pairs, step, seed))
+
+
 def run(made: Any, given: dict[str, Array]) -> dict[str, Array]:
     """The outputs of a session by name; inputs that it has not are left out."""
-    wanted = {i.name for i in made.get_inputs()}
+    wanted = {i.name for i in (*made.get_inputs(), *made.get_overridable_initializers())}
     found = made.run(None, {name: value for name, value in given.items() if name in wanted})
     return dict(zip([o.name for o in made.get_outputs()], found, strict=True))
 

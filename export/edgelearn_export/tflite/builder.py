@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,8 @@ _OPTIONS = {
     "REDUCE_ALL": "Reducer", "MAXIMUM": "MaximumMinimum", "MINIMUM": "MaximumMinimum", "BATCH_MATMUL": "BatchMatMul", "PADV2": "PadV2",
     "L2_NORMALIZATION": "L2Norm", "TOPK_V2": "TopKV2", "SPACE_TO_BATCH_ND": "SpaceToBatchND", "BATCH_TO_SPACE_ND": "BatchToSpaceND",
 }  # fmt: skip
+# Ops of which runtimes read options only if there are some.
+_PLAIN = ("ADD", "SUB", "MUL", "CAST")
 
 
 @dataclass(frozen=True)
@@ -52,20 +54,48 @@ class Quantization:
 
 
 class _Builder(flatbuffers.Builder):
-    """Writes equal vectors once, since shapes are most of what a small file holds, and aligns the data of constants."""
+    """Writes equal vectors, strings and tables once, since they are most of what a small file holds, and aligns the data of constants."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
         self._written: dict[tuple[Any, ...], int] = {}
 
+    def once(self, key: tuple[Any, ...], write: Callable[[], int]) -> int:
+        """Where what is known by ``key`` lies; written when it is first asked for."""
+        if key not in self._written:
+            self._written[key] = write()
+        return self._written[key]
+
+    def CreateString(self, s: str, encoding: str = "utf-8", errors: str = "strict") -> int:  # noqa: N802 (overridden)
+        return self.once(("string", s), lambda: flatbuffers.Builder.CreateString(self, s, encoding, errors))
+
     def CreateNumpyVector(self, x: NDArray[Any]) -> int:  # noqa: N802 (overridden)
         if x.dtype == np.uint8:  # data: each has a buffer of its own, for the digest is written into one later
             self.Prep(DATA_ALIGNMENT, x.nbytes)
             return super().CreateNumpyVector(x)
-        key = x.dtype, x.tobytes()
-        if key not in self._written:
-            self._written[key] = super().CreateNumpyVector(x)
-        return self._written[key]
+        return self.once((x.dtype, x.tobytes()), lambda: flatbuffers.Builder.CreateNumpyVector(self, x))
+
+
+def _shared(kind: Any) -> Any:
+    """A table that files hold once for all that are equal: the tensors between ops, which differ in nothing but their number, and options."""
+
+    def pack(self: Any, builder: _Builder) -> int:
+        return builder.once(_content(self), lambda: kind.Pack(self, builder))
+
+    return type(kind.__name__, (kind,), {"Pack": pack})
+
+
+def _content(table: Any) -> tuple[Any, ...]:
+    """What a table holds, to be compared."""
+    parts = (_content(v) if hasattr(v, "Pack") else _plain(v) for v in vars(table).values())
+    return type(table).__name__, *parts
+
+
+def _plain(value: Any) -> Any:
+    return (value.dtype, value.tobytes()) if isinstance(value, np.ndarray) else value
+
+
+_Tensor = _shared(schema.TensorT)
 
 
 class Model:
@@ -186,10 +216,10 @@ class Graph:
         self, dtype: str, shape: Sequence[int | str], quant: Quantization | float | None = None, name: str = ""
     ) -> int:
         """A tensor that an op will write; a plain number as ``quant`` is the scale of all of it."""
-        made = schema.TensorT()
+        made = _Tensor()
         sizes = tuple(1 if isinstance(n, str) else int(n) for n in shape)
         made.name, made.type, made.buffer = name or None, getattr(schema.TensorType, TYPES[dtype]), 0
-        made.shape, made.hasRank = np.array(sizes, np.int32), True
+        made.shape, made.hasRank = np.array(sizes, np.int32), not sizes
         if any(isinstance(n, str) for n in shape):
             made.shapeSignature = np.array([-1 if isinstance(n, str) else n for n in shape], np.int32)
         if quant is not None:
@@ -222,13 +252,15 @@ class Graph:
         made.opcodeIndex = self.model.code(name, version)
         made.inputs, made.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
         kind = f"{_OPTIONS.get(name) or _camel(name)}Options"
-        if hasattr(schema, f"{kind}T"):
-            made.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
-            made.builtinOptions = getattr(schema, f"{kind}T")()
+        made.builtinOptions = _shared(getattr(schema, f"{kind}T"))() if hasattr(schema, f"{kind}T") else None
         for key, value in options.items():
             if not hasattr(made.builtinOptions, key):
                 raise AttributeError(f"{name} has no option {key}")
             setattr(made.builtinOptions, key, value)
+        if made.builtinOptions is not None and _says(made.builtinOptions, name):
+            made.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+        else:
+            made.builtinOptions = None
         self.raw.operators.append(made)
 
     # --- state ------------------------------------------------------------------------------------------------------------------------
@@ -284,6 +316,11 @@ def is_whole(raw: bytes) -> bool:
     except ValueError:
         return False
     return digest(raw, at) == raw[at : at + DIGEST_BYTES]
+
+
+def _says(options: Any, op: str) -> bool:
+    """Is there anything in a table of options that a runtime would not assume without it?"""
+    return vars(options) != (vars(type(options)()) if op in _PLAIN else {})
 
 
 def _camel(name: str) -> str:

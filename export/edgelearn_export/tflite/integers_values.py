@@ -235,15 +235,7 @@ def constant(graph: Writer, value: int | Array) -> Ints:
 
 
 def reshape(graph: Writer, tensor: int, shape: Shape, quant: float | None = None) -> int:
-    dtype = graph.dtype(tensor)
-    return graph.op(
-        "RESHAPE",
-        [tensor, graph.constant(list(shape), np.int32)],
-        dtype,
-        shape,
-        quant,
-        newShape=np.array(shape, np.int32),
-    )
+    return graph.op("RESHAPE", [tensor], graph.dtype(tensor), shape, quant, newShape=np.array(shape, np.int32))
 
 
 def concatenated(parts: Sequence[Ints], axis: int, dtype: str = "") -> Ints:
