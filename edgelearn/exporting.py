@@ -31,6 +31,7 @@ from edgelearn.restore import restore_job
 from edgelearn.runs import RunStore
 from edgelearn.start import Start, first_state
 
+BOTH = "both"  # kinds of numbers, of formats that are else written in the recipe's own
 LIBRARIES = ("onnx", "onnxruntime", "ai-edge-litert", "numpy")  # whose versions a manifest names
 
 
@@ -126,7 +127,7 @@ def export(
     """Writes a recipe or a run in ``formats``, with a manifest ``NAME.json``.
 
     Portable formats (onnx, tflite, tflm) are written in floats and integers, or in ``dtype`` alone if it is given; the others in the
-    recipe's own numbers, which are the board's.
+    recipe's own numbers, which are the board's. With ``dtype="both"`` these too are written in either, the other kind as NAME-DTYPE.
 
     Args:
         what: a recipe's name or file, or a run's id.
@@ -138,10 +139,11 @@ def export(
         cannot hold it. MismatchError: a file does not do what it should. MissingToolError: an extra is not installed.
         StorageFullError: the folder cannot be written; nothing of it has changed then.
     """
-    chosen = _chosen(formats)
-    origin = find(str(what), board, store, overrides)
+    chosen, dtype = _chosen(formats), overrides.get("dtype")
+    given = {name: value for name, value in overrides.items() if (name, value) != ("dtype", BOTH)}
+    origin = find(str(what), board, store, given)
     counts = (parity.INPUTS, parity.STEPS) if verify is True else verify
-    made = [one for made in chosen for one in _of_format(made, origin, overrides.get("dtype"), Path(folder), counts)]
+    made = [one for made in chosen for one in _of_format(made, origin, dtype, Path(folder), counts)]
     written = tuple(w for w in made if isinstance(w, Written))
     gaps = tuple(g for g in made if isinstance(g, Gap))
     if not written:
@@ -212,11 +214,15 @@ def _of_format(
 ) -> Iterator[Written | Gap]:
     """The files of one format, in all the kinds of numbers that are asked for."""
     own, portable = origin.job.compiled.dtype, getattr(made, "portable", False)
-    if not portable and dtype not in (None, own):
-        raise UsageError(f"Run {origin.name} is in {own}; {made.name} is what a board runs.", "Leave --dtype out.")
-    kinds = [own] if not portable else [dtype] if dtype else sorted(DTYPES, key=lambda kind: kind != own)
+    if not portable and dtype not in (None, own, BOTH):
+        hint = f"Leave --dtype out, or say --dtype {BOTH}."
+        raise UsageError(f"Run {origin.name} is in {own}; {made.name} is what a board runs.", hint)
+    every = sorted(DTYPES, key=lambda kind: kind != own)
+    kinds = every if dtype == BOTH else [dtype] if dtype else every if portable else [own]
     for kind in kinds:
         here = origin.in_numbers(kind)
+        if not portable and kind != own:
+            here = replace(here, name=f"{origin.name}-{kind}")
         yield from (Gap(made.name, kind, entry, why) for entry in ENTRIES if (why := made.gap(here.job.module, entry)))
         for artifact in made.artifacts(here.source):
             proof = _proof(made, artifact, here, *counts) if artifact.runs and not isinstance(counts, bool) else None

@@ -138,7 +138,8 @@ def _pooled(*channels: int, mode: str = "avg") -> list[Item]:
 _VGG = _pooled(32, 64, 128, 256)  # Mono-Forward's own CNN has twice as many channels
 _VGG_HOW: dict[str, Any] = {"passes": 10, "batch": 32}
 # Of 5e-4 and 1e-3 by a validation split, seed 1, on the last of the three heads. With 4.9 GB of features.
-_CAFO_HOW: dict[str, Any] = {"passes": 6, "batch": 512, "engine": "frozen", "augment": "", "mirrored": True, "level": 256, "rate_by": "validation"}
+_CAFO_HOW: dict[str, Any] = {"passes": 6, "batch": 512, "engine": "frozen", "augment": "", "mirrored": True, "level": 256,
+                             "rate_by": "validation"}  # fmt: skip
 # Ten blocks, each a convolution of the image and a layer that reads it with the noisy label.
 # Both rates the better of 1e-3 and 3e-3 after two passes over 10,000 images of a validation split, seed 1.
 _NOPROP: list[Item] = [{"conv": 32, "kernel": 5, "stride": 4}] * 10

@@ -63,7 +63,11 @@ def default_out() -> Path:
 
 
 def run(
-    case: str | Case, protocol: str, seeds: int | Sequence[int], rows: Sequence[str] = (), options: Options | None = None
+    case: str | Case,
+    protocol: str,
+    seeds: int | Sequence[int],
+    rows: Sequence[str] = (),
+    options: Options | None = None,
 ) -> dict[str, Any]:
     """Every training of a case, as the object that goes into the file.
 

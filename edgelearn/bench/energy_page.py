@@ -13,7 +13,8 @@ from edgelearn.bench.energy_cases import BASELINE, CASES
 Told = Mapping[str, Any]
 MIB = 1 << 20
 COLUMNS = (
-    "case, protocol", "row", "seeds", "passes", "accuracy", "s", "x", "mJ/sample", "x", "MiB", "x", "process MiB", "published x: energy, memory",
+    "case, protocol", "row", "seeds", "passes", "accuracy", "s", "x", "mJ/sample", "x", "MiB", "x", "process MiB",
+    "published x: energy, memory",
 )  # fmt: skip
 
 
@@ -91,9 +92,10 @@ def _mib(value: float | None) -> str:
 def remarks(files: Sequence[Told]) -> list[str]:
     """What a reader of the figures must know, and where they are from."""
     found = [
-        f"x: times that of {BASELINE}, same seeds. s: of learning alone, on a GPU by the clock, on a CPU the processor's time, which bears other work on the computer better. MiB: the most that the allocator held at "
-        "once, weights and moments of the optimizer included, the data set not; of the C core: what its plan says. process MiB: the most "
-        "that the process had in memory, Python and data set included. Rates are starting points, the same for all rows but the C core's."
+        f"x: times that of {BASELINE}, same seeds. s: of learning alone, on a GPU by the clock, on a CPU the processor's time, which bears "
+        "other work on the computer better. MiB: the most that the allocator held at once, weights and moments of the optimizer included, "
+        "the data set not; of the C core: what its plan says. process MiB: the most that the process had in memory, Python and data set "
+        "included. Rates are starting points, the same for all rows but the C core's."
     ]
     for told in files:
         device, versions = told["device"], ", ".join(f"{k} {v}" for k, v in told["versions"].items())
@@ -105,7 +107,9 @@ def remarks(files: Sequence[Told]) -> list[str]:
         found += [f"No energy there: {reason}." for reason in reasons]
         ends = dict.fromkeys(c["stopping"] for c in told["cases"] if "own convergence" in c["protocols"])
         found += [f"Own convergence: {end}." for end in ends]
-    sources = dict.fromkeys(row["published_source"] for told in files for row in told["rows"] if row["published_source"])
+    sources = dict.fromkeys(
+        row["published_source"] for told in files for row in told["rows"] if row["published_source"]
+    )
     return [*found, *(f"Published: {source}." for source in sources)]
 
 

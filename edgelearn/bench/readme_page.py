@@ -69,9 +69,7 @@ def _rules(folder: Path) -> str:
     rows = [row for row in load(folder / "digits-rules-int8.json")["rows"] if row["dtype"] == "int8"]
     assert all(-100 * row["gap"] < MOST_LOST for row in rows)
     number = {9: "Nine", 10: "Ten", 11: "Eleven", 12: "Twelve"}[len(rows)]
-    return (
-        f"{number} rules learn the digits on the emulated micro:bit, in integers, none more than a point below itself in floats."
-    )
+    return f"{number} rules learn the digits on the emulated micro:bit, in integers, none more than a point below itself in floats."
 
 
 def _maps(folder: Path) -> str:

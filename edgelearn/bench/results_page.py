@@ -94,7 +94,9 @@ def accuracy(folder: Path) -> str:
         lines.append([f"`{case}`, {last['net']}", f"{last['passes']:g}", *(spread(r["seeds"]) for r in (last, summed, twin)),
                       published, f"{last['ram']:,}", f"{twin['ram']:,}"])  # fmt: skip
         for row in (last, summed, twin):
-            seeds.append([f"`{case}`", row["name"], f"{row['rate']:g}", ", ".join(f"{100 * a:.2f}" for a in row["seeds"])])
+            seeds.append(
+                [f"`{case}`", row["name"], f"{row['rate']:g}", ", ".join(f"{100 * a:.2f}" for a in row["seeds"])]
+            )
     heading = ("case", "passes", "edgelearn int8, last", "edgelearn int8, summed", "backprop twin, f32",
                "published, integer only", "RAM, int8", "RAM, twin")  # fmt: skip
     return table(heading, lines) + "\n" + table(("case", "row", "rate", "seeds 1 to 5"), seeds)
@@ -169,12 +171,20 @@ def _of_results(folder: Path, case: str, ram: bool = False) -> str:
             continue
         runs, beside = found[row.name], found.get(row.against, {})
         both = sorted(runs.keys() & beside.keys())
-        gap = (
-            f"{100 * (mean(_acc(runs, both)) - mean(_acc(beside, both))):+.2f} (seeds: {len(both)})" if both else ""
-        )
+        gap = f"{100 * (mean(_acc(runs, both)) - mean(_acc(beside, both))):+.2f} (seeds: {len(both)})" if both else ""
         bar = "" if row.published is None else f"{100 * row.published.accuracy:.2f}, {row.published.source}"
-        rate = f"{_rate(row.rate)}, {'by validation' if row.rate_by == 'validation' else 'nobody has searched around it'}"
-        line = [row.name, f"{row.passes:g} x {row.batch}", spread(_acc(runs, sorted(runs))), str(len(runs)), rate, gap, bar]
+        rate = (
+            f"{_rate(row.rate)}, {'by validation' if row.rate_by == 'validation' else 'nobody has searched around it'}"
+        )
+        line = [
+            row.name,
+            f"{row.passes:g} x {row.batch}",
+            spread(_acc(runs, sorted(runs))),
+            str(len(runs)),
+            rate,
+            gap,
+            bar,
+        ]
         lines.append([*line, f"{next(iter(runs.values()))['ram']:,}"] if ram else line)
     heading = ["row", "passes x batch", "accuracy", "seeds", "rate", "beside backpropagation", "published"]
     return table([*heading, "RAM"] if ram else heading, lines)
@@ -203,13 +213,14 @@ def _acc(runs: Mapping[int, Row], seeds: Sequence[int]) -> list[float]:
 
 def throughput(folder: Path) -> str:
     """Training, inference and export, as the run has them."""
+    told = load(folder / "throughput.json")
     lines = [
-        [row["name"], "" if row["batch"] is None else str(row["batch"]), _time(row["us"]), f"{row['per_second']:,.0f}" if row["batch"] else "",
-         "" if row["ratio"] is None else f"{row['ratio']:.2f}x"]
-        for row in load(folder / "throughput.json")["rows"] if not row["reason"]
+        [row["name"], "" if row["batch"] is None else str(row["batch"]), _time(row["us"]),
+         f"{row['per_second']:,.0f}" if row["batch"] else "", "" if row["ratio"] is None else f"{row['ratio']:.2f}x"]
+        for row in told["rows"] if not row["reason"]
     ]  # fmt: skip
     shown = table(("", "batch", "CPU time of a call", "a second", "ratio"), lines)
-    return f"{shown}\n{load(folder / 'throughput.json')['note']} {_three_runs(folder)}\n"
+    return f"{shown}\n{told['note']} {_three_runs(folder)}\n"
 
 
 def _three_runs(folder: Path) -> str:

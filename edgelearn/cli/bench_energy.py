@@ -104,4 +104,4 @@ def figures(
 
 def _human_figures(data: dict[str, Any]) -> RenderableType:
     changed = ", ".join(data["changed"]) or "none"
-    return output.group(output.text(f"{len(data['checked'])} tables looked at; pages that changed: {changed}."))
+    return output.group(output.text(f"Looked at: {len(data['checked'])}. Pages that changed: {changed}."))

@@ -26,7 +26,7 @@ from edgelearn.ir.ops import OPS
 
 KEPT = np.dtype(np.float16)
 MOST = 8 << 30  # bytes of features
-BATCH = 256
+BATCH = 64
 DRAWS = ("noise", "sample")  # other numbers at every step
 
 
@@ -86,7 +86,7 @@ class FrozenNet(TorchNet):
         for name, columns in zip(self._half.kept, kept.split(self._sizes, 1), strict=True):
             levelled = level(columns, self._level, self.seed)
             levelled.flatten(columns)
-            self._levelled |= {head: levelled for head in self._heads[name]}
+            self._levelled |= dict.fromkeys(self._heads[name], levelled)
         self.load(first)
 
     def tensor(self, x: Any) -> Tensor:
@@ -177,7 +177,7 @@ def _halves(module: Module) -> tuple[list[Op], list[Op]]:
     """
     learn = module.entry("learn")
     (x, _), *others = learn.params
-    moving: set[str | None] = {name for name, _ in others} | {op.args[0] for op in learn.ops if OPS[op.name].update}
+    moving = {name for name, _ in others} | {op.args[0] for op in learn.ops if OPS[op.name].update}
     frozen: list[Op] = []
     learning: list[Op] = []
     for op in learn.ops:

@@ -11,7 +11,6 @@ import pytest
 from edgelearn.bench import figures
 from edgelearn.bench.figures import Block, Page
 from edgelearn.errors import ConfigError
-from tests.cli.conftest import Cli, cli  # noqa: F401 (the fixture)
 
 ROOT = figures.ROOT
 MARK = re.compile(r"^<!-- /([\w-]+) -->$", re.MULTILINE)
@@ -75,14 +74,3 @@ def test_what_is_missing_is_said(checkout: Path) -> None:
         figures.made_again([Page("page.md", "edgelearn.bench.telemetry:filled", "none.json")], checkout)
     with pytest.raises(ConfigError, match="Cannot read"):
         figures.made_again(STORE, checkout / "elsewhere")
-
-
-def test_the_command_fails_where_a_page_is_stale(
-    cli: Cli, checkout: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
-) -> None:  # fmt: skip
-    monkeypatch.setattr(figures.main_report, "__defaults__", (STORE, checkout))
-    monkeypatch.setattr(figures.made_again, "__defaults__", (STORE, checkout))
-    answer = cli("bench", "figures", "--check", code=10)
-    assert "page.md" in answer.err
-    assert cli("bench", "figures", "--json").json["changed"] == ["page.md"]
-    assert cli("bench", "figures", "--check", "--json").json["changed"] == []

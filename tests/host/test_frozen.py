@@ -78,13 +78,13 @@ def test_half_precision_is_near() -> None:
 
 def test_frozen_blocks_run_once_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    half = frozen._Halves.freeze  # pyright: ignore[reportPrivateUsage]
+    half = frozen._Halves.freeze
 
     def count(self: Any, run: Any, x: Any) -> Any:
         seen.append(run.batch)
         return half(self, run, x)
 
-    monkeypatch.setattr(frozen._Halves, "freeze", count)  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(frozen._Halves, "freeze", count)
     learnt(maps())
     assert sum(seen) == len(ROWS) < STEPS
 

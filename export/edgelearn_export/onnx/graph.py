@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,9 @@ TYPES = {
     "f32": TensorProto.FLOAT, "i8": TensorProto.INT8, "i16": TensorProto.INT16, "i32": TensorProto.INT32, "i64": TensorProto.INT64,
     "u8": TensorProto.UINT8, "bool": TensorProto.BOOL,
 }  # fmt: skip
+CAPITALS = string.ascii_uppercase
+LETTERS = string.ascii_letters + string.digits
+
 # ONNX Runtime 1.18 makes a Split of several of these and calls it after the first: without names, two such are refused.
 NAMED = ("Gather", "Slice")
 
@@ -53,13 +57,13 @@ class Graph:
         kept = np.asarray(array, dtype)
         key = (str(kept.dtype), kept.shape, kept.tobytes())
         if key not in self._constants:
-            self._constants[key] = name or self._new("c")
+            self._constants[key] = name or self._new()
             self._initializers.append(numpy_helper.from_array(kept, self._constants[key]))
         return self._constants[key]
 
     def node(self, op: str, *inputs: str, name: str = "", **attrs: Any) -> str:
         """The result of an op with one; an empty input is one that is left out."""
-        result = name or self._new("v")
+        result = name or self._new()
         self._nodes.append(helper.make_node(op, list(inputs), [result], result if op in NAMED else None, **attrs))
         return result
 
@@ -104,9 +108,14 @@ class Graph:
                 nodes.append(node)
         return nodes[::-1]
 
-    def _new(self, letter: str) -> str:
+    def _new(self) -> str:
+        """Short, since names are half of a small file; from a capital on, as no input begins."""
         self._count += 1
-        return f"{letter}{self._count}"
+        found, rest = "", self._count - 1
+        while rest >= len(CAPITALS):
+            rest, letter = divmod(rest - len(CAPITALS), len(LETTERS))
+            found = LETTERS[letter] + found
+        return CAPITALS[rest] + found
 
 
 def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:

@@ -139,7 +139,7 @@ class Walk:
             self.states[s.name] = self._tensor(s, name, None)
 
     def _exp(self, i: int) -> str:
-        return self.n.node("Gather", "exps", self.n.constant(i), axis=0)
+        return self.n.node("Gather", "exps", self.n.constant(i))
 
     def _sample(self, batch: int | str) -> None:
         (name, type) = self.entry.params[0]

@@ -149,7 +149,7 @@ def depthwise_t(n: Integers, op: Op, W: Tensor, d: Value, a: Value | None = None
 
 def _turned(n: Integers, kernel: str, k: int) -> str:
     """The k * k places of a kernel in the opposite order."""
-    return kernel if k == 1 else n.node("Gather", kernel, n.constant(np.arange(k * k)[::-1].copy()), axis=0)
+    return kernel if k == 1 else n.node("Gather", kernel, n.constant(np.arange(k * k)[::-1].copy()))
 
 
 # --- updates --------------------------------------------------------------------------------------------------------------------------

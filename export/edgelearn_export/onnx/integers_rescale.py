@@ -34,7 +34,7 @@ def rescale_graph(source: Source) -> tuple[bytes, tuple[Signature, ...], tuple[S
     graph.input("exps", "i64", size)
     graph.input("stats", "i64", (*size, 2))
     moved, ended = _moved(n, module.slots), _ended(n, module.slots)
-    exps = {s.name: n.node("Gather", moved, n.constant([i]), axis=0) for i, s in enumerate(module.slots)}
+    exps = {s.name: n.node("Gather", moved, n.constant([i])) for i, s in enumerate(module.slots)}
     bits = {s.name: s.bits for s in module.slots}
     for number, s in enumerate(module.state):
         _halve(n, s, number, exps, bits)

@@ -118,7 +118,7 @@ class Integers:
 
     def gather(self, table: NDArray[Any], index: str) -> str:
         """The entries of a table, for indices of any shape."""
-        return self.node("Gather", self.constant(table), index, axis=0)
+        return self.node("Gather", self.constant(table), index)
 
     def clip(self, name: str, low: int, high: int, held: str = "i64", most: int = I32) -> str:
         """Within two limits; ``most`` is the largest magnitude that there can be.
