@@ -52,15 +52,16 @@ site: $(VENV)/.dev ## The documentation as a site, in build/site (needs no netwo
 	@echo "Open build/site/index.html"
 
 bench: $(VENV)/.dev ## The figures of docs/benchmarks.md (about 10 minutes; EDGELEARN_DATA names the folder with MNIST)
-	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 64-32-10
-	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 64-32-32-10
-	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 784-128-10
+	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 64-32-10 -o docs/benchmarks/instructions-64-32-10.json
+	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 64-32-32-10 -o docs/benchmarks/instructions-64-32-32-10.json
+	$(BIN)/edgelearn bench instructions --board mps2-an386 --net 784-128-10 -o docs/benchmarks/instructions-784-128-10.json
 	$(BIN)/edgelearn bench memory
 	$(BIN)/edgelearn bench link
-	$(BIN)/edgelearn bench accuracy --case digits-16-int8 --seeds 5
-	$(BIN)/edgelearn bench accuracy --case digits-32-32-int8 --seeds 5
-	$(BIN)/edgelearn bench accuracy --case mnist-100-50-int8-1pass --seeds 5
-	$(BIN)/edgelearn bench accuracy --case mnist-100-50-int8 --seeds 5
+	$(BIN)/edgelearn bench accuracy --case digits-16-int8 --seeds 5 --again -o docs/benchmarks/digits-16-int8.json
+	$(BIN)/edgelearn bench accuracy --case digits-32-32-int8 --seeds 5 --again -o docs/benchmarks/digits-32-32-int8.json
+	$(BIN)/edgelearn bench accuracy --case mnist-100-50-int8-1pass --seeds 5 --again -o docs/benchmarks/mnist-100-50-int8-1pass.json
+	$(BIN)/edgelearn bench accuracy --case mnist-100-50-int8 --seeds 5 --again -o docs/benchmarks/mnist-100-50-int8.json
+	$(BIN)/edgelearn bench figures
 
 soak: $(VENV)/.dev tools ## The long proofs: every format on 1,000 inputs and 100 steps, the fuzzers (some hours)
 	$(BIN)/python -m edgelearn.testing.matrix --prove -o docs/benchmarks/formats.json

@@ -35,6 +35,7 @@ class Compiled:
 
     @property
     def dtype(self) -> str:
+        """``int8`` or ``f32``."""
         return self.module.dtype
 
     @property

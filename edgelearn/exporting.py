@@ -345,9 +345,16 @@ def _manifest(origin: Origin, written: Sequence[Written], gaps: Sequence[Gap]) -
         },
         "data": {"name": job.data.name, "licence": job.data.licence, "sha256": job.data_sha256},
         **Layout.of(job.module).as_dict(),
-        "learnt": origin.learnt, "artifacts": [w.as_dict() | {"path": os.path.relpath(w.path, folder)} for w in written],
+        "learnt": origin.learnt, "start": _start(origin),
+        "artifacts": [w.as_dict() | {"path": os.path.relpath(w.path, folder)} for w in written],
         "gaps": [vars(gap) for gap in gaps],
     }  # fmt: skip
+
+
+def _start(origin: Origin) -> dict[str, Any]:
+    """What a program needs besides the weights to go on from these files: step, seed, and what each slot of the net's own numbers holds."""
+    found = state.decode(origin.job.module, origin.source.state)
+    return {"step": found.step, "seed": found.seed, "exps": found.exps, "stats": found.stats}
 
 
 def _versions() -> dict[str, str]:

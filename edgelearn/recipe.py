@@ -74,6 +74,7 @@ class Recipe:
 
     @property
     def name(self) -> str:
+        """The file's, without its ending: what runs of it are called."""
         return self.path.stem
 
     def steps_total(self, n_train: int) -> int:

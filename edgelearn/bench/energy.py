@@ -29,7 +29,6 @@ from edgelearn.data.files import damaged
 from edgelearn.energy.choose import choose
 from edgelearn.energy.meter import Mark, Meter, Reading
 from edgelearn.errors import ConfigError, Interrupted, UsageError
-from edgelearn.host.torch_net import checked_device
 from edgelearn.profiling import place_of_host
 
 SCHEMA = "edgelearn.bench.energy.training/1"
@@ -78,7 +77,7 @@ def run(
     case, how = find(case) if isinstance(case, str) else case, options or Options()
     if protocol not in PROTOCOLS:
         raise UsageError(f"There is no protocol '{protocol}'.", f"Choose one of: {', '.join(PROTOCOLS)}.")
-    device, numbers = {"name": checked_device(how.device), **device_facts(how.device)}, seeds_of(seeds)
+    device, numbers = {"name": how.device, **device_facts(how.device)}, seeds_of(seeds)
     chosen = case.chosen(rows, how.device.partition(":")[0])
     wanted = [(p, seed, row) for p in PROTOCOLS[protocol] for seed in numbers for row in chosen]
     whole, found = datasets.load(case.data, how.data), []
@@ -114,6 +113,7 @@ def versions() -> dict[str, str]:
 def device_facts(device: str) -> dict[str, Any]:
     """Which device it is, and on a GPU the driver; threads on a CPU."""
     from edgelearn.host.torch_lib import torch
+    from edgelearn.host.torch_net import checked_device
 
     if not checked_device(device).startswith("cuda"):
         return {"model": _processor(), "threads": torch.get_num_threads()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from edgelearn.bench.methods import Item, Method
+from edgelearn.bench.methods import EngineName, Item, Method
 from edgelearn.errors import UsageError
 from edgelearn.tomlfile import nearest
 
@@ -103,7 +103,7 @@ def _rows(shape: tuple[int, ...], layers: Sequence[Item], lr: float, core: bool,
     One rate for all: nobody has searched around it. The C core learns sample by sample with plain steps, so its rate is another.
     """
 
-    def row(name: str, rule: str, engine: str, parts: int = 1, **params: Any) -> Row:
+    def row(name: str, rule: str, engine: EngineName, parts: int = 1, **params: Any) -> Row:
         return Row(
             Method(name, rule, {"lr": lr, **params}, shape, layers, engine=engine, drops=(), against=BASELINE, **how),
             parts,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgelearn.bench import energy_memory
 from edgelearn.bench.energy_cases import Row
+from edgelearn.bench.engines import image_shape
 from edgelearn.bench.hostrun import PIECE, compile_for_host
 from edgelearn.compiler import compile_net
 from edgelearn.data.datasets import Dataset
-from edgelearn.host.torch_net import TorchNet
 from edgelearn.ir import rng
 from edgelearn.passes.quantize import Calibration
+
+if TYPE_CHECKING:
+    from edgelearn.host.torch_net import TorchNet
 
 OnBatch = Callable[[int], None]  # samples learnt in this pass
 
@@ -57,7 +60,8 @@ class CoreLearner:
         )
         module = self._compiled.module
         self._x = self._compiled.encode(data.x_train)
-        self.allocated, self.allocated_by = module.integer("state_bytes") + module.integer("arena_bytes"), "plan"
+        self.allocated: int | None = module.integer("state_bytes") + module.integer("arena_bytes")
+        self.allocated_by = "plan"
 
     def learn_pass(self, number: int, on_batch: OnBatch) -> None:
         order = rng.permutation(self._seed, number, len(self._x))
@@ -84,7 +88,7 @@ class TorchLearner:
         method = row.method
         calibration = Calibration(data.x_train.reshape(len(data.x_train), -1), data.y_train, seed)
         self._compiled = compile_net(method.found_rule(), method.net(data.classes), calibration, "f32")
-        image = (*data.shape, 1)[:3] if method.augment else None
+        image = image_shape(data) if method.augment else None
 
         def opened() -> tuple[TorchNet, batches.Batches]:
             net = _net(row, self._compiled.module, seed, device)
@@ -92,7 +96,7 @@ class TorchLearner:
             return net, batches.Batches(net, x, data.y_train, method.batch, seed, augment=method.augment, shape=image)
 
         self._on_gpu, self._device = device.startswith("cuda"), device
-        self.allocated = None if self._on_gpu else _on_cpu(opened)
+        self.allocated: int | None = None if self._on_gpu else _on_cpu(opened)
         self.allocated_by = f"torch, {device.partition(':')[0]}"
         before = self._held()
         self._net, self._batches = opened()
@@ -129,6 +133,8 @@ class TorchLearner:
 
 def _net(row: Row, module: Any, seed: int, device: str) -> TorchNet:
     method = row.method
+    from edgelearn.host.torch_net import TorchNet
+
     if method.engine == "torch":
         return TorchNet(module, seed, device, method.optimizer)
     from edgelearn.bench.torch_backprop import TorchBackprop
@@ -143,7 +149,7 @@ def _on_cpu(opened: Callable[[], tuple[TorchNet, Any]]) -> int:
     def train() -> None:
         net, batches = opened()
         for _ in range(3):
-            batches.learn(len(batches))
+            batches.learn(3 * len(batches))
         kept.append(net)
 
     most = energy_memory.of_cpu(train)

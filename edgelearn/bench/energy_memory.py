@@ -18,11 +18,12 @@ def of_cpu(train: Callable[[], Any]) -> int:
     """
     # Kineto announces its start and end on standard error, unless told so before it first starts.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    from torch.profiler import ProfilerActivity, profile
+    from edgelearn.host.torch_lib import torch
 
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+    of = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=of, profile_memory=True) as seen:
         train()
-    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]  # pyright: ignore
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
     held = most = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()
@@ -51,7 +52,7 @@ def forget_process() -> bool:
 @contextmanager
 def of_gpu(device: str, data: int) -> Iterator[dict[str, int]]:
     """``peak``: the most bytes that torch's allocator held on a GPU meanwhile, less those of the data set."""
-    import torch
+    from edgelearn.host.torch_lib import torch
 
     told: dict[str, int] = {}
     torch.cuda.synchronize(device)

@@ -167,7 +167,7 @@ def _learn(net: TorchNet, x: Array, task: Task) -> float:
         started, end = time.perf_counter(), min((net.step // len(x) + 1) * len(x), task.steps)
         batches.train(
             net, x, y, end, method.batch, task.seed, lambda done, total, _: task.show(done, task.steps),
-            max(method.batch, len(x) // REPORTS), method.augment, _image(task.data) if method.augment else None,
+            max(method.batch, len(x) // REPORTS), method.augment, image_shape(task.data) if method.augment else None,
         )  # fmt: skip
         seconds += time.perf_counter() - started
         if net.step < task.steps:
@@ -175,7 +175,7 @@ def _learn(net: TorchNet, x: Array, task: Task) -> float:
     return seconds
 
 
-def _image(data: Dataset) -> tuple[int, int, int]:
+def image_shape(data: Dataset) -> tuple[int, int, int]:
     if len(data.shape) not in (2, 3):
         raise ConfigError(f"Samples of shape {list(data.shape)} are no images to augment.", "Give input as a map.")
     height, width, *channels = data.shape

@@ -72,6 +72,9 @@ _BLOCKS = {
 TABLES: Sequence[Block | Page | Computed] = (
     Block("README.md", "results", "edgelearn.bench.readme_page:results"),
     *(Block(_BENCHMARKS, name, f"edgelearn.bench.results_page:{made_by}") for name, made_by in _BLOCKS.items()),
+    Block("docs/personalise.md", "few-samples", "edgelearn.bench.few_samples:personalise_table"),
+    Block("docs/features.md", "few-samples", "edgelearn.bench.few_samples:features_table"),
+    Block("docs/qat.md", "qat", "edgelearn.bench.few_samples:qat_table"),
     Page("docs/memory.md", "edgelearn.bench.memory_page:filled", "memory.json", "rows"),
     Page("docs/link.md", "edgelearn.bench.link_page:filled", "link.json", "rows"),
     Page("docs/passes.md", "edgelearn.bench.passes_page:filled", "results"),

@@ -20,6 +20,12 @@ Formats = Annotated[
     typer.Option("--format", metavar="F,F", help="onnx, tflite, tflm, plan, plan-c, c, arduino, platformio, zephyr."),
 ]
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where to write.")]
+Numbers = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype", metavar="KIND", help="int8, f32 or both; else plans and C in the net's own, the rest in both."
+    ),
+]
 Verify = Annotated[bool, typer.Option("--verify", help="Run each file in its own runtime against the interpreter.")]
 
 
@@ -29,7 +35,7 @@ def export(
     formats: Formats = "plan",
     board: options.AnyBoard = None,
     folder: Folder = Path(),
-    dtype: options.Dtype = None,
+    dtype: Numbers = None,
     epochs: options.Epochs = None,
     steps: options.Steps = None,
     seed: options.Seed = None,

@@ -113,11 +113,17 @@ class NativeCore:
         return label.value
 
     def read_state(self) -> bytes:
+        """The raw state region, ``state_bytes`` long; ``edgelearn.state.decode`` reads it."""
         raw = np.empty(self.state_bytes, np.uint8)
         self._lib.el_host_read_state(_address(self._context), _address(raw))
         return raw.tobytes()
 
     def write_state(self, raw: bytes) -> None:
+        """Replaces the state region.
+
+        Raises:
+            ConfigError: ``raw`` has another size.
+        """
         if len(raw) != self.state_bytes:
             raise ConfigError(
                 f"The state has {len(raw)} bytes instead of {self.state_bytes}.", "It belongs to another plan."

@@ -112,31 +112,39 @@ class Module:
     places: tuple[Place, ...] = ()
 
     def entry(self, name: str) -> Entry:
+        """``"infer"`` or ``"learn"``."""
         return next(e for e in self.entries if e.name == name)
 
     def state_types(self) -> dict[str, Type]:
+        """Types of the state by name."""
         return {s.name: s.type for s in self.state}
 
     def types(self, entry: Entry) -> dict[str, Type]:
+        """Types of all values that an entry can read, by name."""
         return {**self.state_types(), **entry.types()}
 
     def attr(self, key: str, default: Attr | None = None) -> Attr:
+        """An attribute; KeyError where there is none, and no default."""
         value = dict(self.attrs).get(key, default)
         if value is None:
             raise KeyError(f"module {self.name} has no attribute {key}")
         return value
 
     def integer(self, key: str, default: int | None = None) -> int:
+        """An attribute that is a whole number, such as ``state_bytes``."""
         return int(self.attr(key, default))
 
     def with_attrs(self, **attrs: Attr) -> Module:
+        """This module with these attributes beside, or instead of, its own."""
         return replace(self, attrs=tuple(sorted({**dict(self.attrs), **attrs}.items())))
 
     def with_entries(self, *entries: Entry) -> Module:
+        """This module with other entries."""
         return replace(self, entries=tuple(entries))
 
     @property
     def dtype(self) -> str:
+        """``int8`` or ``f32``."""
         return str(self.attr("dtype", "f32"))
 
     @property

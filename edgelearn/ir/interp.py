@@ -78,6 +78,7 @@ class Interpreter:
             self.state[s.name] = initial(s, self.seed, s.type.dtype, self.exponent(s.type.exp), limit)
 
     def exponent(self, exp: Exp | None) -> int:
+        """The exponent now: its constant plus its slots."""
         return 0 if exp is None else exp.const + sum(self.exps[s] for s in exp.slots)
 
     def limit(self, weight: Type) -> int:
@@ -109,6 +110,7 @@ class Interpreter:
         return None if result is None else int(np.asarray(result).reshape(-1)[0])
 
     def drops(self) -> int:
+        """How often the rate has halved so far."""
         return sum(self.step >= t for t in self.module.drops)
 
     # --- one entry ----------------------------------------------------------------------------------------------------------------
@@ -211,6 +213,7 @@ class Interpreter:
     # --- identity -------------------------------------------------------------------------------------------------------------------
 
     def tensors(self) -> dict[str, NDArray[Any]]:
+        """The state's tensors in order of declaration, as they are stored."""
         return {s.name: self.state[s.name] for s in self.module.state}
 
     def sha256(self) -> str:

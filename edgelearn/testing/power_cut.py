@@ -83,6 +83,7 @@ class PowerCutFlash:
     # -- what a driver does
 
     def read(self, off: int, n: int) -> bytes:
+        """``n`` bytes from ``off`` on."""
         self._check(off, n)
         return bytes(self.content[off : off + n])
 

@@ -65,7 +65,9 @@ def _of_source(form: str, rule: str, block: str, source: Source) -> Iterator[dic
 
 
 def weights_of(module: Module, artifact: Artifact) -> int:
-    """Bytes of the state that the file's entry reads; training reads all of it."""
+    """Bytes of the state that the file holds: of inference what it reads, of training all, of what is between steps none."""
+    if artifact.entry == "rescale":
+        return 0
     names = {arg for op in module.entry("infer").ops for arg in op.args}
     kept = [s.type for s in module.state if artifact.entry != "infer" or s.name in names]
     return sum(math.prod(t.shape) * NUMPY[t.dtype]().itemsize for t in kept)

@@ -56,7 +56,13 @@ def test_settings_are_what_decides_the_weights() -> None:
     assert last.training() == summed.training() != last.settings() != summed.settings()
     explicit = replace(last, params={**last.params, "gate": 0.05})  # the rule's own default
     assert explicit.training() == last.training()
-    for changed in (last.at(0.5), replace(last, passes=3), replace(last, layers=[16, 17]), replace(last, drops=()), replace(last, mirrored=True)):
+    for changed in (
+        last.at(0.5),
+        replace(last, passes=3),
+        replace(last, layers=[16, 17]),
+        replace(last, drops=()),
+        replace(last, mirrored=True),
+    ):
         assert changed.training() != last.training()
 
 

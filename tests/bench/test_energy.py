@@ -50,7 +50,7 @@ def test_matched_passes(trained: dict[str, Any]) -> None:
 def test_parts_of_a_batch_come_to_the_same_net_in_less_memory(tmp_path: Path) -> None:
     """At batches that are large beside the net, what is saved is activations."""
     case = tiny()
-    wide = [Row(replace(r.method, batch=700, layers=[64, 64]), r.parts) for r in case.rows]
+    wide = [Row(replace(r.method, batch=700, layers=[64, 64]), r.parts) for r in case.rows if r.method.engine != "core"]
     told = energy.run(replace(case, rows=wide), "matched", 1, ["backprop PyTorch*", "backprop edgelearn"])
     found = {t["row"]: t for t in told["trainings"]}
     assert found[ACCUMULATED]["allocated"] < 0.6 * found[BASELINE]["allocated"]
@@ -158,7 +158,7 @@ def test_ratios_are_of_the_seeds_that_both_have() -> None:
     ("call", "said"),
     [
         (lambda: energy.run("digits-9", "matched", 1), "There is no case 'digits-9'"),
-        (lambda: energy.run("digits-2x256", "mached", 1), "no protocol 'mached'"),
+        (lambda: energy.run("digits-2x256", "together", 1), "no protocol 'together'"),
         (lambda: energy.run("digits-2x256", "matched", 1, ["backprob"]), "has no row 'backprob'"),
         (lambda: CASES["digits-2x256"].chosen(["*C core"], "cuda"), "No chosen row of digits-2x256 runs on cuda"),
         (lambda: energy.run("digits-2x256", "matched", 0), "too few"),

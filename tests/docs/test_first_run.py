@@ -12,7 +12,7 @@ from tests.cli.documents import blocks, run_shell, text
 PAGE = "docs/first-run.md"
 TRAIN, LOOK, SHOW = (block.text for block in blocks(PAGE, "sh") if block.note == "run")
 # What differs from computer to computer, and from run to run.
-_OWN = re.compile(r"[\d,]+/s|[\d.]+ us|\d{8}-\d{4}-\w{3}|[\d,]+ B +(?:of [\d,]+|sent;.*)|\s+")
+_OWN = re.compile(r"[\d.,]+/s|[\d.,]+ [um]?s\b|\d{8}-\d{4}-\w{3}|[\d,]+ B +(?:of [\d,]+|sent;.*)|\s+")
 _RUN = re.compile(r"\d{8}-\d{4}-\w{3}")
 
 
@@ -24,7 +24,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 def _typed(script: str, folder: Path) -> str:
-    done = run_shell(f"export EDGELEARN_RUNS={folder}/runs.sqlite\n{script}", folder)
+    done = run_shell(f"export EDGELEARN_RUNS={folder}/runs.sqlite\n{script}", folder, timeout_s=300)
     assert done.returncode == 0, f"{script}{done.stdout}{done.stderr}"
     return done.stdout
 

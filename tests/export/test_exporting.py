@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ def test_a_run_goes_out_with_what_it_has_learnt(store: RunStore, run: str, tmp_p
     checkpoint = store.newest_checkpoint(run)
     assert checkpoint is not None
     assert (plan.format, kept.format) == ("plan", "state")
+    told, there = (
+        json.loads(done.manifest.read_text())["start"],
+        state.decode(el.compile("digits", seed=3).module, kept.artifact.raw),
+    )
+    assert told == {
+        "step": 300,
+        "seed": 3,
+        "exps": there.exps,
+        "stats": {name: [*pair] for name, pair in there.stats.items()},
+    }
     assert (tmp_path / f"{run}.state").read_bytes() == kept.artifact.raw == checkpoint.state
 
 
@@ -75,11 +86,23 @@ def _accuracy(origin: exporting.Origin) -> float:
     return float(np.mean([net.infer(x) for x in origin.job.x_test] == origin.job.data.y_test))
 
 
+def test_plans_and_c_go_out_in_both_kinds_of_numbers(store: RunStore, run: str, tmp_path: Path) -> None:
+    done = el.export(run, ["plan", "c"], tmp_path, store=store, verify=(20, 10), dtype="both")
+    proved = {(w.format, w.artifact.dtype): w for w in done.written if w.proof is not None}
+    assert set(proved) == {(form, dtype) for form in ("plan", "c") for dtype in ("int8", "f32")}
+    assert proved["plan", "f32"].path == tmp_path / f"{run}-f32.plan"
+    assert (tmp_path / f"{run}-f32-c" / "CMakeLists.txt").is_file()
+    assert (
+        proved["plan", "int8"].artifact.raw == el.export(run, ["plan"], tmp_path, store=store).written[0].artifact.raw
+    )
+
+
 def test_the_manifest_says_what_the_files_are(tmp_path: Path) -> None:
     done = el.export("digits", ["plan", "plan-c"], tmp_path)
     told = json.loads(done.manifest.read_text())
     assert told["data"]["licence"].startswith("CC BY 4.0")
     assert [a["format"] for a in told["artifacts"]] == ["plan", "plan-c", "plan-c"]
+    assert list(told["start"]["exps"]) == [slot["name"] for slot in told["slots"]]
     assert told["versions"]["edgelearn"] == el.__version__
 
 
@@ -121,8 +144,9 @@ def test_formats_that_there_are_not(tmp_path: Path) -> None:
 
 
 def test_a_run_stays_in_its_numbers_on_a_board(store: RunStore, run: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is in int8"):
+    with pytest.raises(UsageError, match="is in int8") as caught:
         el.export(run, ["plan"], tmp_path, store=store, dtype="f32")
+    assert "--dtype both" in caught.value.hint
     with pytest.raises(UsageError, match="--epochs is for recipes"):
         el.export(run, ["plan"], tmp_path, store=store, epochs=3)
     with pytest.raises(ConfigError, match="neither a recipe nor a run"):
@@ -197,6 +221,33 @@ def test_a_strict_judge_takes_floats_as_they_are() -> None:
     large, off = np.array([100.0, 0.5]), np.array([100.0001, 0.5])
     assert parity.difference(off, large) < 2e-6
     assert parity.difference(off, large, absolute=True) > 9e-5
+
+
+class Forgetful:
+    """Does between steps what the interpreter does, but for one thing."""
+
+    def __init__(self, source: Source, forgets: str) -> None:
+        self.net, self.forgets = Interpreter(source.module, source.seed), forgets
+
+    def rescale(self, raw: bytes) -> bytes:
+        state.restore(self.net, raw)
+        before = state.decode(self.net.module, raw)
+        self.net.rescale()
+        after = state.decode(self.net.module, state.encode(self.net))
+        kept = {self.forgets: getattr(before, self.forgets)} if self.forgets else {}
+        return state.pack(self.net.module, replace(after, **kept))
+
+
+@pytest.mark.parametrize("forgets", ["", "tensors", "exps", "stats"])
+def test_what_is_done_between_steps_is_judged(forgets: str) -> None:
+    job = el.compile("digits")
+    source = Source("digits", job.module, state.encode(Interpreter(job.module, 0)))
+    file, x, y = Artifact("x", b"", "rescale", "int8"), job.x_test, job.data.y_test
+    if not forgets:
+        assert parity.prove(Forgetful(source, ""), file, source, x, y, 8, 24) == parity.Proof(0.0, 0, 24)
+        return
+    with pytest.raises(MismatchError, match=r"the state that follows \d+ steps"):
+        parity.prove(Forgetful(source, forgets), file, source, x, y, 8, 24)
 
 
 # --- what goes on from an export ----------------------------------------------------------------------------------------------------

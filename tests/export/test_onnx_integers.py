@@ -25,11 +25,12 @@ from edgelearn.ir.interp import HALVE_EVERY, RESCALE_EVERY, Interpreter
 from edgelearn.ir.ops import OPS, Q
 from edgelearn.ir.types import LIMIT
 from edgelearn.layers import Layer
+from edgelearn.parity import Proof, prove
 from edgelearn.passes.memory import plan_memory
 from edgelearn.passes.quantize import Calibration
 from edgelearn.rules import find
 from edgelearn.testing.rule import NETS
-from edgelearn_export.onnx import integers
+from edgelearn_export.onnx import Backend, integers
 from edgelearn_export.onnx.integers import Walk, infer_graph, train_graph
 from edgelearn_export.onnx.integers_rescale import rescale_graph
 from edgelearn_export.onnx.integers_runner import IntegerInference, IntegerTrainer, run, saturates, session
@@ -304,6 +305,28 @@ def test_exponents_move_and_weights_are_halved_as_on_the_device(rule: str, start
         assert trainer.state() == state.encode(judge)
     kinds = {s.kind for s in net.module.slots if judge.moves[s.name]}
     assert kinds == ({"moving"} if start < HALVE_EVERY - 2 else {"weight"})
+
+
+@pytest.mark.parametrize("rule", ["mono-forward", "noprop", "tpsgd"])
+def test_the_file_of_what_is_done_between_steps(rule: str) -> None:
+    net = rule_net(rule, "dense")
+    here = source(net.module, state.encode(Interpreter(net.module, 1)))
+    (file,) = (a for a in integers.artifacts(here) if a.entry == "rescale")
+    made, none = Backend().open(file, here), np.zeros((0, 64), np.int8)
+    assert prove(made, file, here, none, none, 0, 40) == Proof(0.0, 0, 40)
+
+
+def test_a_user_starts_from_what_the_training_file_holds() -> None:
+    """Without an interpreter, a board or a manifest: the state is in the file where it is not given."""
+    net = rule_net("mono-forward", "dense")
+    core = learnt(net, 300)
+    here = source(net.module, core.read_state())
+    trainer, x = IntegerTrainer(train_graph(here)[0], here), net.encode(DIGITS.x_train[:1])
+    given = trainer.inputs(x[0], int(Y[0]))
+    alone = {name: a for name, a in given.items() if name not in trainer.tensors and name != "exps"}
+    own, told = (run(session(train_graph(here)[0]), g) for g in (alone, given))
+    assert own.keys() == told.keys()
+    assert all(np.array_equal(own[name], told[name]) for name in told)
 
 
 def learnt(net: Compiled, steps: int) -> NativeCore:

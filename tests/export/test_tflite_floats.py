@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from collections.abc import Iterator
@@ -30,7 +31,8 @@ from edgelearn.passes.quantize import Calibration
 from edgelearn.rules import find
 from edgelearn.testing.backend import BLOCKS, RULES
 from edgelearn_export.tflite import Backend, floats
-from edgelearn_export.tflite.builder import is_whole
+from edgelearn_export.tflite.builder import Model, is_whole
+from edgelearn_export.tflite.quiet import quiet
 from edgelearn_export.tflite.runner import FloatRunner, interpreter
 from tests.cli.documents import blocks, run_shell, text
 from tests.export.float_ops import AT_ONCE, CASES, TOLERANCE, compare, together
@@ -278,3 +280,31 @@ def test_the_page_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert scope["accuracy"] > 0.88
     restored = scope["other"].get_signature_runner("save")()
     assert all((restored[name] == value).all() for name, value in scope["weights"].items())
+
+
+# --- bytes ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_equal_is_written_once() -> None:
+    """An op takes what only it says: its inputs, its result's number and its options' place."""
+    model = Model("net")
+    graph = model.graph("main")
+    value = graph.input("x", "f32", (1, 8))
+    sizes = []
+    for _ in range(3):
+        for _ in range(50):
+            value = graph.op("ADD", [value, value], "f32", (1, 8))
+        sizes.append(len(model.bytes()))
+    assert sizes[2] - sizes[1] == sizes[1] - sizes[0] <= 50 * 52
+
+
+def test_a_variable_has_one_handle() -> None:
+    graph = Model("net").graph("main")
+    assert graph.variable("w") == graph.variable("w") != graph.variable("b")
+
+
+def test_news_of_the_runtime_are_left_out(capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet():
+        os.write(2, b"INFO: a delegate\nWARNING: a kernel\n")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "WARNING: a kernel\nafter\n"

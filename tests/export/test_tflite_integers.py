@@ -32,7 +32,8 @@ from edgelearn_export.tflite.integers_basis import Q
 from edgelearn_export.tflite.integers_layers import Layers
 from edgelearn_export.tflite.integers_program import MEANINGS, KnownChance, Program
 from edgelearn_export.tflite.integers_runner import IntegerRunner
-from edgelearn_export.tflite.integers_values import Ints, Power, constant, of
+from edgelearn_export.tflite.integers_shifts import Power
+from edgelearn_export.tflite.integers_values import Ints, constant, of
 from edgelearn_export.tflite.integers_writer import Writer
 from tests.conformance.maps import spread_out
 from tests.conformance.one_op import OneOp

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ TYPES = {
     "f32": TensorProto.FLOAT, "i8": TensorProto.INT8, "i16": TensorProto.INT16, "i32": TensorProto.INT32, "i64": TensorProto.INT64,
     "u8": TensorProto.UINT8, "bool": TensorProto.BOOL,
 }  # fmt: skip
-CAPITALS = string.ascii_uppercase
-LETTERS = string.ascii_letters + string.digits
+LETTERS = string.ascii_letters
+INNER = "%"  # what names begin with that no one sees
 
 # ONNX Runtime 1.18 makes a Split of several of these and calls it after the first: without names, two such are refused.
 NAMED = ("Gather", "Slice")
@@ -64,7 +65,7 @@ class Graph:
     def node(self, op: str, *inputs: str, name: str = "", **attrs: Any) -> str:
         """The result of an op with one; an empty input is one that is left out."""
         result = name or self._new()
-        self._nodes.append(helper.make_node(op, list(inputs), [result], result if op in NAMED else None, **attrs))
+        self._nodes.append(helper.make_node(op, list(inputs), [result], **attrs))
         return result
 
     def model(self) -> bytes:
@@ -74,8 +75,12 @@ class Graph:
             onnx.checker.ValidationError, onnx.shape_inference.InferenceError: the graph is wrong.
         """
         nodes = self._named()
+        short = self._shortened(nodes)
         read = {name for node in nodes for name in node.input}
-        kept = [tensor for tensor in self._initializers if tensor.name in read]
+        kept = [
+            _called(tensor, short.get(tensor.name, tensor.name)) for tensor in self._initializers if tensor.name in read
+        ]
+        nodes = [_renamed(node, short) for node in nodes]
         graph = helper.make_graph(
             nodes, self.name, [_value(s) for s in self.inputs], [_value(s) for s in self.outputs], kept
         )
@@ -108,14 +113,22 @@ class Graph:
                 nodes.append(node)
         return nodes[::-1]
 
+    def _shortened(self, nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
+        """Short names of the values between the nodes, since names are half of a small file; none that is taken."""
+        found = dict.fromkeys(name for node in nodes for name in (*node.input, *node.output) if name.startswith(INNER))
+        taken = {name for node in nodes for name in (*node.input, *node.output)} | {s.name for s in self.inputs}
+        free = (name for name in map(_short, count()) if name not in taken)
+        return {name: next(free) for name in found}
+
     def _new(self) -> str:
-        """Short, since names are half of a small file; from a capital on, as no input begins."""
         self._count += 1
-        found, rest = "", self._count - 1
-        while rest >= len(CAPITALS):
-            rest, letter = divmod(rest - len(CAPITALS), len(LETTERS))
-            found = LETTERS[letter] + found
-        return CAPITALS[rest] + found
+        return f"{INNER}{self._count}"
+
+
+def _short(number: int) -> str:
+    """A, B, ... z, AA, AB, ..."""
+    number, last = divmod(number, len(LETTERS))
+    return (_short(number - 1) if number else "") + LETTERS[last]
 
 
 def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
@@ -123,6 +136,15 @@ def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
     made.CopyFrom(node)
     for values in (made.input, made.output):
         values[:] = [names.get(value, value) for value in values]
+    if made.op_type in NAMED:
+        made.name = made.output[0]
+    return made
+
+
+def _called(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
+    made = onnx.TensorProto()
+    made.CopyFrom(tensor)
+    made.name = name
     return made
 
 

@@ -77,7 +77,7 @@ class _Builder(flatbuffers.Builder):
 
 
 def _shared(kind: Any) -> Any:
-    """A table that files hold once for all that are equal: the tensors between ops, which differ in nothing but their number, and options."""
+    """A table that a file holds once for all that are equal: tensors between ops, which have no more than a number, and options."""
 
     def pack(self: Any, builder: _Builder) -> int:
         return builder.once(_content(self), lambda: kind.Pack(self, builder))
@@ -178,6 +178,7 @@ class Graph:
         self._types: list[tuple[str, tuple[int, ...]]] = []
         self._constants: dict[tuple[Any, ...], int] = {}
         self._known: dict[int, NDArray[Any]] = {}
+        self._handles: dict[str, int] = {}
 
     # --- tensors ----------------------------------------------------------------------------------------------------------------------
 
@@ -271,7 +272,9 @@ class Graph:
 
     def variable(self, name: str) -> int:
         """A handle of the resource variable ``name``, which all subgraphs share."""
-        return self.op("VAR_HANDLE", [], "resource", [], sharedName=name)
+        if name not in self._handles:
+            self._handles[name] = self.op("VAR_HANDLE", [], "resource", [], sharedName=name)
+        return self._handles[name]
 
     def read(self, handle: int, dtype: str, shape: Sequence[int], quant: Quantization | float | None = None) -> int:
         return self.op("READ_VARIABLE", [handle], dtype, shape, quant)

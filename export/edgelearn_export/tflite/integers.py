@@ -24,8 +24,8 @@ from edgelearn.state import decode
 from edgelearn_export.tflite.builder import Model
 from edgelearn_export.tflite.integers_layers import Layers
 from edgelearn_export.tflite.integers_program import MEANINGS, KnownChance, Program, answer, limit, sample, weights
+from edgelearn_export.tflite.integers_shifts import Power
 from edgelearn_export.tflite.integers_training import Training
-from edgelearn_export.tflite.integers_values import Power
 from edgelearn_export.tflite.integers_writer import WHOLE, Writer
 
 Written = tuple[bytes, Sequence[Signature], Sequence[Signature]]

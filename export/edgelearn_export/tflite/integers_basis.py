@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from edgelearn.ir.core import Op
-from edgelearn_export.tflite.integers_values import Ints, Power, larger, shift_round
+from edgelearn_export.tflite.integers_shifts import Power, larger, shift_round
+from edgelearn_export.tflite.integers_values import Ints
 from edgelearn_export.tflite.integers_writer import Writer
 
 

@@ -20,7 +20,8 @@ from edgelearn_export.tflite.integers_linear import (
     vec_update,
     with_bias,
 )
-from edgelearn_export.tflite.integers_values import Ints, added, clipped, concatenated, of, product, where
+from edgelearn_export.tflite.integers_products import added, product
+from edgelearn_export.tflite.integers_values import Ints, clipped, concatenated, of, where
 
 Shape = tuple[int, ...]
 

@@ -9,21 +9,8 @@ from edgelearn.ir.core import Op
 from edgelearn.ir.ops import functions as means
 from edgelearn.ir.types import LIMIT
 from edgelearn_export.tflite.integers_basis import Meaning, Q, Scene
-from edgelearn_export.tflite.integers_values import (
-    Ints,
-    Power,
-    bit_count,
-    capped,
-    clipped,
-    constant,
-    maximum,
-    minimum,
-    of,
-    saturated_sum,
-    shift_round,
-    shifted,
-    where,
-)
+from edgelearn_export.tflite.integers_shifts import Power, bit_count, saturated_sum, shift_round, shifted
+from edgelearn_export.tflite.integers_values import Ints, capped, clipped, constant, maximum, minimum, of, where
 
 Parts = tuple[Ints, Ints]  # mantissas and exponents, say
 

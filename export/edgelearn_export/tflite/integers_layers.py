@@ -22,7 +22,8 @@ from edgelearn.ir.types import shift_round as numpy_shift_round
 from edgelearn_export.tflite.builder import NONE, RELU, SAME, VALID
 from edgelearn_export.tflite.integers_basis import Q
 from edgelearn_export.tflite.integers_linear import BIAS_LIMIT
-from edgelearn_export.tflite.integers_values import Ints, Power, of
+from edgelearn_export.tflite.integers_shifts import Power
+from edgelearn_export.tflite.integers_values import Ints, of
 from edgelearn_export.tflite.integers_writer import Writer
 
 DENSE = ("matvec", "affine")

@@ -6,17 +6,9 @@ from edgelearn.ir.core import Op
 from edgelearn.ir.ops.base import parse_shape
 from edgelearn.ir.ops.linear import MAX_K_LOG2, summed_bits
 from edgelearn_export.tflite.integers_basis import Meaning, Q, Scene
-from edgelearn_export.tflite.integers_values import (
-    Ints,
-    Power,
-    clipped,
-    maximum,
-    minimum,
-    power_of_two,
-    product,
-    shift_round,
-    where,
-)
+from edgelearn_export.tflite.integers_products import product
+from edgelearn_export.tflite.integers_shifts import Power, power_of_two, shift_round
+from edgelearn_export.tflite.integers_values import Ints, clipped, maximum, minimum, where
 
 BIAS_LIMIT = 1 << 30
 FRACTION = 16  # bits of an update below the weight's unit

@@ -12,19 +12,9 @@ from edgelearn.ir.ops.pointwise import LOG2E, POW2
 from edgelearn.ir.ops.reductions import MEAN_BITS
 from edgelearn.ir.types import LIMIT
 from edgelearn_export.tflite.integers_basis import Meaning, Q, Scene, aligned_pair, together
-from edgelearn_export.tflite.integers_values import (
-    Ints,
-    Power,
-    binary,
-    concatenated,
-    constant,
-    maximum,
-    minimum,
-    product,
-    saturated_sum,
-    shift_round,
-    where,
-)
+from edgelearn_export.tflite.integers_products import product
+from edgelearn_export.tflite.integers_shifts import Power, saturated_sum, shift_round
+from edgelearn_export.tflite.integers_values import Ints, binary, concatenated, constant, maximum, minimum, where
 
 ONE_Q15 = 1 << 15
 DISTANCE_BITS = 14  # softmax looks no further than 2^14 below the maximum, in Q10

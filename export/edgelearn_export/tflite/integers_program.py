@@ -16,7 +16,8 @@ from edgelearn.state import Snapshot
 from edgelearn_export.tflite import integers_conv, integers_functions, integers_linear, integers_pointwise
 from edgelearn_export.tflite.integers_basis import Meaning, Q
 from edgelearn_export.tflite.integers_chance import drawn, fed
-from edgelearn_export.tflite.integers_values import Ints, Power, clipped, constant, of, shift_round, where
+from edgelearn_export.tflite.integers_shifts import Power, shift_round
+from edgelearn_export.tflite.integers_values import Ints, clipped, constant, of, where
 from edgelearn_export.tflite.integers_writer import Writer
 
 MEANINGS: dict[str, Meaning] = {

@@ -15,6 +15,7 @@ from edgelearn.ir.ops import Draw
 from edgelearn.state import Snapshot, decode, pack
 from edgelearn_export.tflite.integers_chance import fed
 from edgelearn_export.tflite.integers_training import EXPS, LARGEST_SEEN, SATURATED, halving_input
+from edgelearn_export.tflite.runner import interpreter
 
 RESOLVERS = {"xnnpack": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
 
@@ -84,10 +85,7 @@ class IntegerRunner:
 
 
 def _interpreter(artifact: Artifact, resolver: str) -> Any:
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    kind = getattr(OpResolverType, RESOLVERS[resolver])
     try:
-        return Interpreter(model_content=artifact.raw, num_threads=1, experimental_op_resolver_type=kind)
+        return interpreter(artifact.raw, RESOLVERS[resolver])
     except ValueError as error:
         raise ConfigError(f"LiteRT cannot read {artifact.file}: {error}.", "Export it again.") from error

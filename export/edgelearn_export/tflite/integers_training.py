@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,17 +14,8 @@ from edgelearn.ir.interp import EXP_LIMIT, MAX_ELEMS
 from edgelearn.state import decode
 from edgelearn_export.tflite.builder import Model
 from edgelearn_export.tflite.integers_program import FedChance, Program, answer, limit, sample
-from edgelearn_export.tflite.integers_values import (
-    Ints,
-    Power,
-    clipped,
-    concatenated,
-    constant,
-    maximum,
-    minimum,
-    of,
-    where,
-)
+from edgelearn_export.tflite.integers_shifts import Power
+from edgelearn_export.tflite.integers_values import Ints, clipped, concatenated, constant, maximum, minimum, of, where
 from edgelearn_export.tflite.integers_writer import Writer
 
 EXPS, SATURATED, LARGEST_SEEN = (
@@ -41,18 +32,12 @@ class Variables:
     """The resource variables as one subgraph sees them."""
 
     graph: Writer
-    handles: dict[str, int] = field(default_factory=dict)
-
-    def handle(self, name: str) -> int:
-        if name not in self.handles:
-            self.handles[name] = self.graph.graph.variable(name)
-        return self.handles[name]
 
     def read(self, name: str, dtype: str, shape: tuple[int, ...]) -> Ints:
-        return of(self.graph, self.graph.graph.read(self.handle(name), dtype, shape), dtype, shape)
+        return of(self.graph, self.graph.graph.read(self.graph.graph.variable(name), dtype, shape), dtype, shape)
 
     def assign(self, name: str, value: Ints, dtype: str = "i32") -> None:
-        self.graph.graph.assign(self.handle(name), value.tensor(dtype))
+        self.graph.graph.assign(self.graph.graph.variable(name), value.tensor(dtype))
 
 
 @dataclass

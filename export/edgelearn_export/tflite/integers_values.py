@@ -1,8 +1,8 @@
-"""Integers in a TFLite graph: expressions of 32 bits that are written like numpy's, and exponents that are known or computed.
+"""Integers in a TFLite graph: expressions of 32 bits that are written like numpy's.
 
 LiteRT's int32 kernels are exact: ADD, SUB, MUL, FLOOR_DIV, FLOOR_MOD, RIGHT_SHIFT (arithmetic), comparisons, SELECT_V2, SUM, REDUCE_MAX,
 ARG_MAX, CUMSUM and GATHER gave no difference from numpy with any resolver. Of its matrix products only BATCH_MATMUL of int8 by int8 to
-int32 is: int16 requantises its result. Wider factors are therefore cut into digits of 7 bits first.
+int32 is: int16 requantises its result (``integers_products``).
 
 TFLite Micro has few of these kernels. For it the same expressions are written in floats that are whole numbers (``Writer.number``).
 """
@@ -24,9 +24,6 @@ Shape = tuple[int, ...]
 Array = NDArray[np.int64]
 
 LARGEST = LIMIT["i32"]
-DIGIT_BITS = 7  # of a factor of an int8 product: digits are -64 to 63, the first one may be anything of 8 bits
-HALF_DIGIT = 1 << DIGIT_BITS >> 1
-POW2 = np.array([1 << k for k in range(31)] + [0], np.int32)  # what is shifted by 31 is 0 or saturates
 _REACH: dict[str, Callable[[int, int], int]] = {  # how large the result of two magnitudes may be
     "ADD": int.__add__, "SUB": int.__add__, "MUL": int.__mul__, "MINIMUM": max, "MAXIMUM": max, "FLOOR_DIV": lambda a, b: a,
     "FLOOR_MOD": lambda a, b: b, "RIGHT_SHIFT": lambda a, b: a,
@@ -320,168 +317,3 @@ def _extreme(name: str, of_known: Callable[..., Any], a: Ints) -> Ints:
     ints = 2  # of the schema's TensorType: the type of the result
     made = a.graph.op(name, [a.tensor(None, (1, a.size)), a.graph.constant(1, np.int32)], "i32", (1,), outputType=ints)
     return of(a.graph, made, "i32", (1,))
-
-
-# --- exponents ------------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Power:
-    """An exponent: a number that is known and values that the graph computes, each with how often it is in it."""
-
-    const: int = 0
-    terms: tuple[tuple[Ints, int], ...] = ()
-
-    @classmethod
-    def of(cls, value: Ints | int) -> Power:
-        if isinstance(value, int):
-            return cls(value)
-        return cls(int(value.known.reshape(-1)[0])) if value.known is not None else cls(0, ((value, 1),))
-
-    def __add__(self, other: Power | int) -> Power:
-        other = Power(other) if isinstance(other, int) else other
-        counts = dict(self.terms)
-        for value, n in other.terms:
-            counts[value] = counts.get(value, 0) + n
-        return Power(self.const + other.const, tuple((v, n) for v, n in counts.items() if n))
-
-    def __neg__(self) -> Power:
-        return Power(-self.const, tuple((v, -n) for v, n in self.terms))
-
-    def __sub__(self, other: Power | int) -> Power:
-        return self + -other
-
-    @property
-    def number(self) -> int | None:
-        """It, if it is known."""
-        return None if self.terms else self.const
-
-    def value(self, graph: Writer) -> Ints:
-        """It as a scalar of the graph."""
-        total = constant(graph, self.const)
-        for value, n in self.terms:
-            total = value * n if total.known is not None and not total.known.any() else total + value * n
-        return total
-
-
-def larger(a: Power, b: Power, graph: Writer) -> Power:
-    gap = (a - b).number
-    if gap is not None:
-        return a if gap >= 0 else b
-    return Power.of(maximum(a.value(graph), b.value(graph)))
-
-
-# --- shifts ---------------------------------------------------------------------------------------------------------------------------
-
-
-def shift_round(q: Ints, shift: Power | Ints | int) -> Ints:
-    """q * 2**-shift as ``edgelearn.ir.types.shift_round`` has it: to nearest, half away from zero; what grows saturates to 32 bits."""
-    if isinstance(shift, Power):
-        shift = shift.const if shift.number is not None else shift.value(q.graph)
-    if isinstance(shift, int) and shift == 0:
-        return q
-    size = q.abs()
-    if isinstance(shift, int):
-        moved = _down(size, min(shift - 1, 31)) if shift > 0 else _up(size, min(-shift, 31))
-    else:
-        down = _down(size, minimum(maximum(shift - 1, 0), 31))
-        moved = where(shift > 0, down, _up(size, minimum(maximum(-shift, 0), 31)))
-    return where(q < 0, -moved, moved)
-
-
-def _down(size: Ints, less: Ints | int) -> Ints:
-    """size / 2^(less + 1), half rounded up, without a sum that could overflow."""
-    kept = size >> less
-    return kept - (kept >> 1)
-
-
-def _up(size: Ints, left: Ints | int) -> Ints:
-    """size * 2^left, or the largest number."""
-    if isinstance(left, int) and size.bound << left <= LARGEST:
-        return size * (1 << left)
-    if isinstance(left, int):
-        return where(size > (LARGEST >> left), LARGEST, size * int(POW2[left]))
-    return where(size > (constant(size.graph, LARGEST) >> left), LARGEST, size * power_of_two(left))
-
-
-def power_of_two(k: Ints) -> Ints:
-    """2^k for k from 0 to 30."""
-    return constant(k.graph, POW2.astype(np.int64)).at(k)
-
-
-def shifted(q: Ints, left: Ints) -> Ints:
-    """q * 2^left where that is no more than 31 bits; what falls off at the right is lost."""
-    return (q * power_of_two(minimum(maximum(left, 0), 31))) >> maximum(-left, 0)
-
-
-def bit_count(q: Ints) -> Ints:
-    """How many bits positive integers have."""
-    reached = q.reshaped((*q.shape, 1)) > constant(q.graph, POW2[:31].astype(np.int64) - 1)
-    return reached.sum(len(q.shape))
-
-
-def saturated_sum(a: Ints, b: Ints) -> Ints:
-    """a + b within 32 bits."""
-    if a.known is not None and b.known is not None:
-        return constant(a.graph, np.clip(a.known + b.known, -LARGEST, LARGEST))
-    if a.bound + b.bound <= LARGEST:
-        return a + b
-    wide = binary("ADD", np.add, a, b, "i64", "i64")
-    limits = constant(a.graph, LARGEST), constant(a.graph, -LARGEST)
-    low = binary("MINIMUM", np.minimum, wide, limits[0], "i64", "i64")
-    return binary("MAXIMUM", np.maximum, low, limits[1], "i64", "i64")
-
-
-# --- products -------------------------------------------------------------------------------------------------------------------------
-
-
-def product(a: Ints, b: Ints, turned: tuple[bool, bool] = (False, False)) -> Ints:
-    """The matrix product of (m, k) and (k, n), each stored transposed if ``turned``; exact if the result fits 32 bits."""
-    multiply = _float_product if a.graph.whole_floats else _int8_product
-    pieces = (lambda v: [(v, 1)]) if a.graph.whole_floats else digits
-    right = pieces(b)
-    found = added([multiply(x, y, turned) * (m * n) for x, m in pieces(a) for y, n in right])
-    found.bound = a.graph.check(min(_product_bound(a, b, turned), LARGEST))
-    return found
-
-
-def _product_bound(a: Ints, b: Ints, turned: tuple[bool, bool]) -> int:
-    """By the sums of the magnitudes that are known, else by their number."""
-    if b.known is not None:
-        return a.bound * int(np.abs(b.known).sum(axis=1 if turned[1] else 0).max(initial=0))
-    return a.bound * b.bound * a.shape[0 if turned[0] else 1]
-
-
-def digits(x: Ints) -> list[tuple[Ints, int]]:
-    """(digit, what it counts for): integers as a sum of what fits int8."""
-    found, unit, bound = [], 1, x.bound
-    while bound > LIMIT["i8"]:
-        rest = (x + HALF_DIGIT) >> DIGIT_BITS
-        found.append((x - rest * (1 << DIGIT_BITS), unit))
-        x, bound, unit = rest, (bound + HALF_DIGIT) >> DIGIT_BITS, unit << DIGIT_BITS
-    return [*found, (x, unit)]
-
-
-def added(terms: Sequence[Ints]) -> Ints:
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
-
-
-def _int8_product(a: Ints, b: Ints, turned: tuple[bool, bool]) -> Ints:
-    shape = a.shape[1 if turned[0] else 0], b.shape[0 if turned[1] else 1]
-    made = a.graph.op(
-        "BATCH_MATMUL", [a.tensor("i8"), b.tensor("i8")], "i32", shape, version=2, adjX=turned[0], adjY=turned[1]
-    )
-    return of(a.graph, made, "i32", shape)
-
-
-def _float_product(a: Ints, b: Ints, turned: tuple[bool, bool]) -> Ints:
-    shape = a.shape[1 if turned[0] else 0], b.shape[0 if turned[1] else 1]
-    if turned == (False, True) and b.known is not None:
-        absent = -1
-        made = a.graph.op("FULLY_CONNECTED", [a.tensor(), b.tensor(), absent], "f32", shape)
-    else:
-        made = a.graph.op("BATCH_MATMUL", [a.tensor(), b.tensor()], "f32", shape, adjX=turned[0], adjY=turned[1])
-    return of(a.graph, made, "f32", shape, 1)

@@ -14,6 +14,7 @@ from edgelearn.errors import ConfigError, MismatchError
 from edgelearn_export.tflite import draws
 from edgelearn_export.tflite.check import check
 from edgelearn_export.tflite.floats import plain
+from edgelearn_export.tflite.quiet import quiet
 
 CHUNK = 64  # samples that are inferred at once
 
@@ -31,7 +32,10 @@ def interpreter(raw: bytes, resolver: str = "") -> Any:
     from ai_edge_litert import interpreter as litert
 
     kind = getattr(litert.OpResolverType, resolver or "AUTO")
-    return litert.Interpreter(model_content=raw, num_threads=1, experimental_op_resolver_type=kind)
+    with quiet():
+        made = litert.Interpreter(model_content=raw, num_threads=1, experimental_op_resolver_type=kind)
+        made.allocate_tensors()  # else it would say so later
+    return made
 
 
 class FloatRunner:
