@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "docs/benchmarks/few-samples.json"
 SEEDS, RATES, PASSES = (0, 1, 2), [2.0**-e for e in range(1, 7)], (1, 3, 10)
 _NEW = (
-    "import numpy as np; d = dict(np.load('own.npz')); new = d['y_train'] >= 7; "
+    "import numpy as np; d = dict(np.load('own.npz', allow_pickle=False)); new = d['y_train'] >= 7; "
     "np.savez('new.npz', x_train=d['x_train'][new], y_train=d['y_train'][new], x_test=d['x_test'], y_test=d['y_test'])"
 )
 _LAYERS = {

@@ -1,7 +1,7 @@
 """Takes the steepest directions out of what heads learn from, so that descent need not be as slow as they ask for.
 
-What random blocks give is never negative, and nearly all of it points one way: on CIFAR-10 nine tenths of the mean square of 8,192
-features. A rate that is stable in that direction is thousands of times too small for those that tell classes apart. With
+What random blocks give is never negative, and most of it points one way: 82 % of the mean square of the 8,192 features of a third block
+on CIFAR-10. A rate that is stable in that direction is thousands of times too small for those that tell classes apart. With
 the leading directions v_i of the second moments, of singular values s_1 >= ... >= s_k, a head learns from
 
     h' = P h,   P = I + sum over i <= k of (s_k / s_i - 1) v_i v_i^T

@@ -53,19 +53,38 @@ class Adam(Sgd):
 
     def __init__(self, state: dict[str, Tensor]) -> None:
         super().__init__(state)
-        self.gradient = {s: torch.zeros_like(t) for s, t in state.items()}
+        self._open: dict[str, Tensor] = {}  # room for the gradients that are being summed
+        self._free: list[Tensor] = []  # room for others: a gradient is gone once its state has moved
 
     def open(self, name: str, first: bool, lr: float) -> tuple[Tensor, float]:
-        g = self.gradient[name]
-        return (g.zero_() if first else g), 1.0
+        if first:
+            self._open[name] = self._room(self.state[name].numel())
+            self._gradient(name).zero_()
+        return self._gradient(name), 1.0
 
     def close(self, name: str, lr: float) -> None:
-        g, mean, square = self.gradient[name], self.kept["mean", name], self.kept["square", name]
+        g, mean, square = self._gradient(name), self.kept["mean", name], self.kept["square", name]
         mean.lerp_(g, 1 - BETAS[0])
         square.mul_(BETAS[1]).addcmul_(g, g, value=1 - BETAS[1])
         unbiased = [1 - beta**self.batches for beta in BETAS]
         size = torch.sqrt(square, out=g).mul_(unbiased[1] ** -0.5).add_(EPSILON)
         self.state[name].addcdiv_(mean, size, value=-lr / unbiased[0])
+        self._free.append(self._open.pop(name))
+
+    def _gradient(self, name: str) -> Tensor:
+        state = self.state[name]
+        return self._open[name][: state.numel()].view(state.shape)
+
+    def _room(self, n: int) -> Tensor:
+        """Room for n numbers: what another state has left, or new. As a rule no more is held than the largest state needs."""
+        self._free.sort(key=lambda flat: flat.numel())
+        fits = next((i for i, flat in enumerate(self._free) if flat.numel() >= n), None)
+        if fits is not None:
+            return self._free.pop(fits)
+        if self._free:
+            self._free.pop()  # too small, and not needed beside the new one
+        like = next(iter(self.state.values()))
+        return torch.empty(n, dtype=like.dtype, device=like.device)
 
 
 OPTIMIZERS: dict[str, Any] = {"sgd": Sgd, "momentum": Momentum, "adam": Adam}

@@ -97,14 +97,22 @@ class _Writer:
             if added is not None and self.random.random() < 0.6:
                 self.value("relu", (added,))
 
-    def update(self) -> None:
-        """A change of a state, by a rate that is a power of two."""
+    def again(self) -> None:
+        """An op on a state that has been there, whose state may have changed since; what comes of it changes another."""
+        before = [op for op in self.ops if op.result is not None and set(op.args) & set(self.states)]
+        if before:
+            op = self.random.choice(before)
+            self.update(self.value(op.name, op.args, op.type, **dict(op.attrs)))
+
+    def update(self, read: str | None = None) -> None:
+        """A change of a state, by a rate that is a power of two, by ``read`` or any value."""
         state = self.random.choice(list(self.states))
+        vectors = (read or self.any_vector(), self.any_vector())
         if len(self.states[state].shape) == 2:
-            op = Op("outer_update", (state, self.any_vector(), self.any_vector()))
+            op = Op("outer_update", (state, *vectors))
             op = op.with_attrs(id=0, rate=self.random.choice((0.5, 1.0)), sign=self.random.choice((1, -1)))
         else:
-            op = Op("update", (state, self.any_vector())).with_attrs(id=0)
+            op = Op("update", (state, vectors[0])).with_attrs(id=0)
         try:
             result_shape(op, [{**self.states, **self.types}[a] for a in op.args])
         except ValueError:
@@ -117,7 +125,7 @@ class _Writer:
             self.value("one_hot", ("%y",), classes=CLASSES)
         for _ in range(self.random.randrange(3, 14)):
             step: Callable[[], None] = self.random.choice(
-                [self.plain, self.product, *([self.update] if updates else [])]
+                [self.plain, self.product, *([self.update, self.again] if updates else [])]
             )
             step()
         if updates:
