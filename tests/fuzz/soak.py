@@ -11,6 +11,7 @@ import datetime
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,8 @@ def all_fuzzed(folder: Path, seconds: int, keeping: bool, file: Path) -> int:
     if compiler is None:
         say("No clang with libFuzzer: apt-get install clang")
         return 1
-    rows = [fuzzed(compiler, target, folder, seconds, keeping) for target in TARGETS]
+    with ThreadPoolExecutor(len(TARGETS)) as pool:  # each is a process of its own
+        rows = list(pool.map(lambda target: fuzzed(compiler, target, folder, seconds, keeping), TARGETS))
     store(file, "fuzzing", f"{COMMAND} --only fuzzing --seconds {seconds}", {"clang": compiler, "rows": rows})
     return sum(row["findings"] for row in rows)
 
