@@ -53,27 +53,26 @@ class Adam(Sgd):
 
     def __init__(self, state: dict[str, Tensor]) -> None:
         super().__init__(state)
-        self._open: dict[str, Tensor] = {}  # room for the gradients that are being summed
+        # Gradients that are being summed, each behind the room that it lies in.
+        self._open: dict[str, tuple[Tensor, Tensor]] = {}
         self._free: list[Tensor] = []  # room for others: a gradient is gone once its state has moved
 
     def open(self, name: str, first: bool, lr: float) -> tuple[Tensor, float]:
         if first:
-            self._open[name] = self._room(self.state[name].numel())
-            self._gradient(name).zero_()
-        return self._gradient(name), 1.0
+            state = self.state[name]
+            room = self._room(state.numel())
+            self._open[name] = room, room[: state.numel()].view(state.shape).zero_()
+        return self._open[name][1], 1.0
 
     def close(self, name: str, lr: float) -> None:
-        g, mean, square = self._gradient(name), self.kept["mean", name], self.kept["square", name]
+        room, g = self._open.pop(name)
+        mean, square = self.kept["mean", name], self.kept["square", name]
         mean.lerp_(g, 1 - BETAS[0])
         square.mul_(BETAS[1]).addcmul_(g, g, value=1 - BETAS[1])
         unbiased = [1 - beta**self.batches for beta in BETAS]
         size = torch.sqrt(square, out=g).mul_(unbiased[1] ** -0.5).add_(EPSILON)
         self.state[name].addcdiv_(mean, size, value=-lr / unbiased[0])
-        self._free.append(self._open.pop(name))
-
-    def _gradient(self, name: str) -> Tensor:
-        state = self.state[name]
-        return self._open[name][: state.numel()].view(state.shape)
+        self._free.append(room)
 
     def _room(self, n: int) -> Tensor:
         """Room for n numbers: what another state has left, or new. As a rule no more is held than the largest state needs."""
