@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from edgelearn.records import Run
 from edgelearn.runs import RunStore
 from tests.attack.warm import Ended, Warm
 
@@ -39,8 +40,11 @@ def killed(warm: Warm, store: Path, random: Random, seconds: float, kills: int) 
     """
     progress: list[int | None] = []
     for number in range(kills + 1):
-        run = _unfinished(store)
-        command = TRAIN if run is None else ("resume", run, "--json")
+        run = _only(store)
+        if run is not None and run.status == "finished":  # killed between its last word and its end
+            assert run.result is not None
+            return Survived(number, tuple(progress), run.result)
+        command = TRAIN if run is None else ("resume", run.id, "--json")
         done = warm.run(*command, kill_after=random.uniform(0, seconds) if number < kills else None)
         if done.code == 0:
             return Survived(number, tuple(progress), done.json)
@@ -49,14 +53,14 @@ def killed(warm: Warm, store: Path, random: Random, seconds: float, kills: int) 
     raise AssertionError(f"the last command of {kills + 1} did not end")
 
 
-def _unfinished(store: Path) -> str | None:
-    """The run to go on with; None where the kill came before there was one."""
+def _only(store: Path) -> Run | None:
+    """The run; None where the kill came before there was one."""
     if not store.is_file():
         return None
     with RunStore(store) as runs:
         found = runs.list()
-    assert len(found) <= 1, "a run was begun twice"
-    return found[0].id if found and found[0].status != "finished" else None
+        assert len(found) <= 1, "a run was begun twice"
+        return found[0] if found else None
 
 
 def _newest(store: Path) -> int | None:
