@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import edgelearn
+import tests.serve.conftest
 from edgelearn.runs import RunStore
 
 STEPS = 1200
@@ -44,17 +45,7 @@ Record = Callable[..., str]
 def record(store: RunStore) -> Record:
     """Writes a run into the store as it is told, hostile or not."""
 
-    def written(result: dict[str, Any] | None = None, status: str = "finished", **given: Any) -> str:
-        plain: dict[str, Any] = {
-            "recipe": "no recipe", "rule": "some-rule", "rule_text": "", "board": "sim", "dtype": "int8", "seed": 0,
-            "plan": b"plan", "versions": {"edgelearn": "0.0.1"},
-        }  # fmt: skip
-        run = store.create(**plain | given)
-        if result is not None:
-            store.finish(run, status, result)
-        return run
-
-    return written
+    return partial(tests.serve.conftest.record, store)
 
 
 class Page(HTMLParser):
